@@ -1,0 +1,2 @@
+-- duties/expire
+select longshore.expire($1)

@@ -1,0 +1,2 @@
+-- duties/fold_tally
+select longshore.fold_tally()

@@ -1,0 +1,2 @@
+-- duties/rescue
+select worker, silent_s, jobs from longshore.rescue()

@@ -1,0 +1,83 @@
+-- Small words that the other routines use.
+
+-- The lane of a kind in a queue; made when first used. The store calls it in a transaction of its own before the
+-- batch that needs it, so that two batches never wait for each other's new lanes.
+create or replace function longshore.lane_of(p_queue text, p_kind text) returns int language plpgsql as $$
+declare
+  v_queue int;
+  v_lane int;
+begin
+  select l.lane into v_lane from longshore.lanes l join longshore.queues q using (queue)
+   where q.name = p_queue and l.kind = p_kind;
+  if found then return v_lane; end if;
+  insert into longshore.queues (name) values (p_queue) on conflict do nothing;
+  select queue into strict v_queue from longshore.queues where name = p_queue;
+  insert into longshore.lanes (queue, kind) values (v_queue, p_kind) on conflict do nothing;
+  select lane into strict v_lane from longshore.lanes where queue = v_queue and kind = p_kind;
+  return v_lane;
+end $$;
+comment on function longshore.lane_of is 'the lane of a kind in a queue, made when first used';
+
+-- Seconds to wait after attempt n has failed. The one place that knows the rule:
+-- exponential min(max, base * 2^(n-1)), linear min(max, base * n), fixed base; each +- jitter.
+create or replace function longshore.backoff(p_retry json, p_attempt int) returns float8 language sql volatile as $$
+  select (1 + (random() * 2 - 1) * coalesce((p_retry->>'jitter')::float8, 0.1))
+       * case coalesce(p_retry->>'backoff', 'exponential')
+           when 'fixed' then base
+           when 'linear' then least(max, base * p_attempt)
+           else least(max, base * 2.0 ^ least(p_attempt - 1, 60)) end
+  from (select coalesce((p_retry->>'base')::float8, 1) base, coalesce((p_retry->>'max')::float8, 86400) max) x
+$$;
+comment on function longshore.backoff is 'seconds to wait after attempt n has failed';
+
+-- How often in a row, last of all, the job's worker was lost. A hand-back neither counts nor breaks the row.
+create or replace function longshore.losses(p_id bigint) returns int language sql stable as $$
+  select count(*)::int from longshore.attempts a
+   where a.id = p_id and a.outcome = 'lost'
+     and a.lease > coalesce((select max(b.lease) from longshore.attempts b
+                              where b.id = p_id and b.outcome not in ('lost', 'handed_back')), 0)
+$$;
+comment on function longshore.losses is 'losses in a row, last of all';
+
+-- Put jobs that are in no place into one: ready or scheduled, by their run_at. The way in for all that is not the
+-- first enqueue (which does the same in its own statement).
+create or replace function longshore.place(p_ids bigint[], p_attempts smallint[]) returns void language sql as $$
+  with u as materialized (
+    select j.id, j.run_at, j.lane, j.priority, u.attempt
+      from unnest(p_ids, p_attempts) u(id, attempt)
+     cross join lateral (select * from longshore.job_data i where i.id = u.id offset 0) j
+  ), s as (
+    insert into longshore.scheduled (run_at, id, lane, priority, attempt)
+    select run_at, id, lane, priority, attempt from u where run_at > now()
+  )
+  insert into longshore.ready (id, run_at, lane, priority, attempt)
+  select id, run_at, lane, priority, attempt from u where run_at <= now()
+$$;
+comment on function longshore.place is 'put jobs into ready or scheduled';
+
+-- Take a waiting job out of its place, by its exact key. Returns the attempts that it has had, or null where it does
+-- not wait: the compare-and-set of every change to a waiting job.
+create or replace function longshore.unplace(p_id bigint) returns smallint language plpgsql as $$
+declare
+  j record;
+  v_attempt smallint;
+begin
+  select lane, priority, run_at into j from longshore.job_data where id = p_id;
+  if not found then return null; end if;
+  delete from longshore.ready r
+   where r.lane = j.lane and r.priority = j.priority and r.run_at = j.run_at and r.id = p_id
+  returning attempt into v_attempt;
+  if found then return v_attempt; end if;
+  delete from longshore.scheduled s where s.run_at = j.run_at and s.id = p_id returning attempt into v_attempt;
+  return v_attempt;
+end $$;
+comment on function longshore.unplace is 'take a waiting job out of its place; null: it does not wait';
+
+-- What a job can be found by: its tags and the top-level scalars of its meta.
+create or replace function longshore.labels_of(p_tags text[], p_meta json) returns setof text language sql immutable as $$
+  select 't:' || t from unnest(p_tags) t
+  union
+  select 'm:' || e.key || '=' || left(e.value #>> '{}', 200) from json_each(coalesce(p_meta, '{}')) e
+   where json_typeof(e.value) not in ('object', 'array')
+$$;
+comment on function longshore.labels_of is 'the labels of a job: t:tag and m:key=value';

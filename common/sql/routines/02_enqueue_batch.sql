@@ -1,0 +1,156 @@
+-- The one way in. HTTP (one job or a batch), the function longshore.enqueue and everything else that makes jobs come
+-- here, with one array a field; '{}' where no job uses the field. All or nothing, one statement for plain jobs.
+--
+-- verdict: enqueued | duplicate (on_conflict return) | replaced | conflict (reject). A conflict does not raise, so that
+-- one bad row never fails its neighbours; the caller decides.
+-- ord: the index (from 1) of a job that was not enqueued; null for those that were: the sequence numbers them in the
+-- order of the arrays, so sorted by id they fill the other indexes.
+-- Locks: rows of uniques, ordered by (kind, key); nothing else is waited for.
+create or replace function longshore.enqueue_batch(
+  p_lanes int[], p_args json[], p_priorities smallint[], p_max_attempts smallint[], p_timeouts_ms int[],
+  p_run_ats timestamptz[] default '{}', p_delays float8[] default '{}', p_expires_in float8[] default '{}',
+  p_concurrency_keys text[] default '{}', p_retries json[] default '{}', p_tags json[] default '{}', p_metas json[] default '{}',
+  p_enqueued_by text[] default '{}', p_request_ids text[] default '{}', p_traceparents text[] default '{}',
+  p_unique_keys text[] default '{}', p_unique_whiles text[] default '{}', p_unique_fors float8[] default '{}', p_on_conflicts text[] default '{}'
+) returns table (ord int, id bigint, verdict text, run_at timestamptz, created_at timestamptz, expires_at timestamptz)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_ids bigint[] := '{}';       -- ids of this batch, needed beforehand where keys are to be taken
+  v_standing bigint[] := '{}';  -- the standing job that each one met, if any
+  v_whiles text[] := '{}';
+  r record;
+begin
+  if cardinality(p_unique_keys) > 0 then
+    select t.ids, t.standing, t.whiles into v_ids, v_standing, v_whiles
+      from longshore.take_keys(p_lanes, p_unique_keys, p_unique_whiles, p_unique_fors) t;
+  end if;
+
+  return query
+  with j as (
+    insert into longshore.job_data (id, run_at, expires_at, lane, timeout_ms, priority, max_attempts, unique_key, unique_while,
+                                    concurrency_key, retry, tags, meta, enqueued_by, request_id, traceparent, args)
+    select coalesce(u.id, nextval('longshore.job_id')),
+           case when u.delay is not null then now() + make_interval(secs => u.delay) else greatest(u.run_at, now()) end,
+           now() + make_interval(secs => u.expires_in), u.lane, u.timeout_ms, coalesce(u.priority, 0::smallint), u.max_attempts, u.unique_key, u.unique_while,
+           u.concurrency_key, u.retry, case when u.tags is not null then array(select json_array_elements_text(u.tags)) end, u.meta,
+           u.enqueued_by, u.request_id, u.traceparent, u.args
+      from unnest(p_lanes, p_args, p_priorities, p_max_attempts, p_timeouts_ms, p_run_ats, p_delays, p_expires_in, p_concurrency_keys, p_retries, p_tags, p_metas,
+                  p_enqueued_by, p_request_ids, p_traceparents, p_unique_keys, v_whiles, v_ids, v_standing)
+        u(lane, args, priority, max_attempts, timeout_ms, run_at, delay, expires_in, concurrency_key, retry, tags, meta,
+          enqueued_by, request_id, traceparent, unique_key, unique_while, id, standing)
+     where u.standing is null
+    returning job_data.id, job_data.run_at, job_data.created_at, job_data.expires_at, job_data.lane, job_data.priority, job_data.tags, job_data.meta
+  ), r as (
+    insert into longshore.ready (id, run_at, lane, priority) select j.id, j.run_at, j.lane, j.priority from j where j.run_at <= now()
+  ), s as (
+    insert into longshore.scheduled (run_at, id, lane, priority) select j.run_at, j.id, j.lane, j.priority from j where j.run_at > now()
+  ), e as (
+    insert into longshore.expiring (expires_at, id) select j.expires_at, j.id from j where j.expires_at is not null
+  ), l as (
+    insert into longshore.labels (label, id)
+    select x.label, j.id from j cross join lateral longshore.labels_of(j.tags, j.meta) x(label)
+     where j.tags is not null or j.meta is not null
+  )
+  select null::int, j.id, 'enqueued', j.run_at, j.created_at, j.expires_at from j;
+
+  if cardinality(v_standing) > 0 then
+    for r in
+      select u.ord::int ord, u.standing, coalesce(u.on_conflict, 'return') on_conflict, u.run_at,
+             u.delay, u.args, u.priority, u.tags, u.meta
+        from unnest(v_standing, p_on_conflicts, p_run_ats, p_delays, p_args, p_priorities, p_tags, p_metas)
+             with ordinality u(standing, on_conflict, run_at, delay, args, priority, tags, meta, ord)
+       where u.standing is not null order by u.ord
+    loop
+      return query select r.ord, r.standing,
+        case r.on_conflict
+          when 'reject' then 'conflict'
+          when 'replace' then case when longshore.replace_waiting(r.standing,
+              case when r.delay is not null then now() + make_interval(secs => r.delay) else greatest(r.run_at, now()) end,
+              r.args, r.priority, r.tags, r.meta) then 'replaced' else 'duplicate' end
+          else 'duplicate' end,
+        null::timestamptz, null::timestamptz, null::timestamptz;
+    end loop;
+  end if;
+end $$;
+comment on function longshore.enqueue_batch is 'the one way in: arrays, one element a job. For your own SQL use longshore.enqueue';
+
+-- Who takes which key? Gives each job of the batch its id and, where another job holds its key, that job's id.
+-- The new job's own rule decides (contract, section 5): while a standing job waits | also runs (active) | is kept at
+-- all (kept), or for a time after the standing job's creation; with both, either suffices.
+create or replace function longshore.take_keys(p_lanes int[], p_keys text[], p_whiles text[], p_fors float8[])
+returns table (ids bigint[], standing bigint[], whiles text[]) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
+as $$
+declare
+  u record;
+  v_candidates bigint[];
+  v_holder bigint;
+  v_id bigint;
+  v_keep bigint[];
+begin
+  -- 1. Make and lock the rows of all keys, in one order over all transactions. `where false` locks and changes nothing.
+  insert into longshore.uniques as k (kind, key, ids)
+  select distinct l.kind, n.key, '{}'::bigint[]
+    from unnest(p_lanes, p_keys) n(lane, key)
+   cross join lateral (select kind from longshore.lanes i where i.lane = n.lane offset 0) l
+   where n.key is not null order by l.kind, n.key
+  on conflict (kind, key) do update set ids = k.ids where false;
+
+  -- 2. One after the other, each under a fresh snapshot, so that the second of two equal keys in a batch meets the first.
+  ids := '{}'; standing := '{}'; whiles := '{}';
+  for u in
+    select n.key, l.kind, n.secs, coalesce(n.rule, case when n.secs is null then 'active' end) rule
+      from unnest(p_lanes, p_keys, p_whiles, p_fors) with ordinality n(lane, key, rule, secs, ord)
+     cross join lateral (select kind from longshore.lanes i where i.lane = n.lane offset 0) l
+     order by n.ord
+  loop
+    v_id := nextval('longshore.job_id');
+    v_holder := null;
+    if u.key is not null then
+      select k.ids into strict v_candidates from longshore.uniques k where k.kind = u.kind and k.key = u.key;
+      -- a candidate of this very batch is not stored yet: it counts as waiting
+      select max(c.id) into v_holder from unnest(v_candidates) c(id)
+       where c.id = any(ids)
+          or exists (select from longshore.job_data j where j.id = c.id and (
+               u.rule = 'kept'
+               or j.created_at > now() - make_interval(secs => u.secs)
+               or u.rule = 'active' and not exists (select from longshore.finished f where f.id = c.id)
+               or u.rule = 'waiting' and not exists (select from longshore.finished f where f.id = c.id)
+                                     and not exists (select from longshore.running x where x.id = c.id)));
+      if v_holder is null then
+        v_keep := array(select c.id from unnest(v_candidates) c(id)
+                         where exists (select from longshore.job_data j where j.id = c.id)
+                           and not exists (select from longshore.finished f where f.id = c.id));
+        update longshore.uniques k set ids = v_keep || v_id where k.kind = u.kind and k.key = u.key;
+      end if;
+    end if;
+    ids := ids || v_id;
+    standing := standing || v_holder;
+    whiles := whiles || case when u.key is not null then coalesce(u.rule, 'for') end;
+  end loop;
+  return next;
+end $$;
+comment on function longshore.take_keys is 'decide which of the new jobs meet a standing job with their unique key';
+
+-- on_conflict replace: overwrite a job that waits. False: it does not wait (any more), nothing was changed.
+create or replace function longshore.replace_waiting(p_id bigint, p_run_at timestamptz, p_args json, p_priority smallint, p_tags json, p_meta json)
+returns boolean language plpgsql as $$
+declare
+  v_attempt smallint := longshore.unplace(p_id);
+begin
+  if v_attempt is null then return false; end if;
+  delete from longshore.labels l using longshore.job_data j, longshore.labels_of(j.tags, j.meta) x(label)
+   where j.id = p_id and l.label = x.label and l.id = p_id;
+  update longshore.job_data j
+     set run_at = p_run_at, args = p_args, priority = coalesce(p_priority, 0::smallint), meta = p_meta,
+         tags = case when p_tags is not null then array(select json_array_elements_text(p_tags)) end
+   where j.id = p_id;
+  insert into longshore.labels (label, id)
+  select x.label, p_id from longshore.job_data j, longshore.labels_of(j.tags, j.meta) x(label) where j.id = p_id;
+  perform longshore.place(array[p_id], array[v_attempt]);
+  return true;
+end $$;
+comment on function longshore.replace_waiting is 'overwrite a job that waits';

@@ -1,0 +1,96 @@
+-- The one way out of running: every outcome of every holder, rescues included, one array element a job.
+--
+-- Guard: the row of running is found by (id, lease) and locked; who finds none has lost the lease and changes nothing.
+-- A report that is repeated under the same lease with the same outcome is recognised and accepted again.
+-- Locks: rows of running, ordered by id. Indexes: primary keys only.
+-- The table of outcomes and new states is job/state.rs; a test compares the two.
+create or replace function longshore.report(p_ids bigint[], p_leases bigint[], p_outcomes text[],
+  p_results json[] default '{}', p_errors text[] default '{}', p_delays float8[] default '{}')
+returns table (id bigint, lease bigint, state longshore.job_state, accepted boolean) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_settled int;
+begin
+  return query
+  with held as materialized (
+    select u.id, u.lease, u.outcome::longshore.outcome outcome, u.result, u.error, u.delay, h.worker, h.started_at, h.lane, h.attempt
+      from (select distinct on (v.id, v.lease) *
+              from unnest(p_ids, p_leases, p_outcomes, p_results, p_errors, p_delays) v(id, lease, outcome, result, error, delay)
+             order by v.id, v.lease) u
+     cross join lateral (select * from longshore.running i where i.id = u.id and i.lease = u.lease for update offset 0) h
+  ), gone as (
+    delete from longshore.running where id = any(array(select held.id from held))
+  ), settled as materialized (
+    -- job_data is looked at only where the attempt did not succeed
+    select held.*, j.max_attempts,
+           case held.outcome
+             when 'succeeded' then 'succeeded'
+             when 'cancelled' then 'cancelled'
+             when 'expired' then 'cancelled'
+             when 'discarded' then 'failed'
+             when 'snoozed' then 'waits'
+             when 'handed_back' then 'waits'
+             else case when held.attempt >= j.max_attempts
+                         or held.outcome = 'lost' and longshore.losses(held.id) + 1 >= 3 then 'failed' else 'waits' end
+           end fate,
+           -- seconds until it is tried again; a handed back one stands where it stood
+           case held.outcome
+             when 'snoozed' then coalesce(held.delay, 0)
+             when 'handed_back' then 0
+             else coalesce(held.delay, longshore.backoff(j.retry, held.attempt))
+           end wait
+      from held
+      left join lateral (select max_attempts, retry from longshore.job_data i
+                          where i.id = held.id and held.outcome <> 'succeeded' offset 0) j on true
+  ), over as (
+    insert into longshore.finished (id, lease, started_at, lane, worker, state, outcome, attempt, result, error)
+    select s.id, s.lease, s.started_at, s.lane, s.worker, s.fate::longshore.job_state, s.outcome, s.attempt, s.result,
+           case when s.outcome = 'expired' then 'expired'
+                when s.outcome = 'lost' and s.attempt < s.max_attempts then 'its worker died 3 times'
+                else s.error end
+      from settled s where s.fate <> 'waits'
+    returning lane, state
+  ), counted as (
+    insert into longshore.tally (lane, state, n) select lane, state, count(*) from over group by lane, state
+  ), remembered as (
+    insert into longshore.attempts (id, lease, started_at, worker, outcome, attempt, error)
+    select s.id, s.lease, s.started_at, s.worker, s.outcome, s.attempt, s.error from settled s where s.fate = 'waits'
+  ), due as (
+    update longshore.job_data j set run_at = now() + make_interval(secs => s.wait)
+      from settled s
+     where j.id = s.id and s.fate = 'waits' and s.outcome <> 'handed_back'
+    returning j.id, j.run_at, j.lane, j.priority, (s.attempt - case s.outcome when 'snoozed' then 1 else 0 end)::smallint attempt
+  ), back as (
+    select j.id, j.run_at, j.lane, j.priority, (s.attempt - 1)::smallint attempt
+      from settled s cross join lateral (select * from longshore.job_data i where i.id = s.id offset 0) j
+     where s.fate = 'waits' and s.outcome = 'handed_back'
+  ), later as (
+    insert into longshore.scheduled (run_at, id, lane, priority, attempt)
+    select run_at, id, lane, priority, attempt from due where run_at > now()
+  ), now_ready as (
+    insert into longshore.ready (id, run_at, lane, priority, attempt)
+    select id, run_at, lane, priority, attempt from due where run_at <= now()
+    union all
+    select id, run_at, lane, priority, attempt from back
+  )
+  select s.id, s.lease,
+         case when s.fate <> 'waits' then s.fate
+              when s.wait <= 0 then 'available'
+              when s.outcome = 'snoozed' and s.attempt = 1 then 'scheduled'
+              else 'retryable'
+         end::longshore.job_state, true
+    from settled s;
+
+  get diagnostics v_settled = row_count;
+  if v_settled < cardinality(p_ids) then
+    -- a fresh snapshot: which of the rest were reported before, by this lease, with this outcome?
+    return query
+    select u.id, u.lease, null::longshore.job_state, false
+      from unnest(p_ids, p_leases, p_outcomes) u(id, lease, outcome)
+     where not exists (select from longshore.finished f where f.id = u.id and f.lease = u.lease and f.outcome = u.outcome::longshore.outcome)
+       and not exists (select from longshore.attempts a where a.id = u.id and a.lease = u.lease and a.outcome = u.outcome::longshore.outcome);
+  end if;
+end $$;
+comment on function longshore.report is 'record outcomes: the one way out of running';

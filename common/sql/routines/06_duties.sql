@@ -1,0 +1,126 @@
+-- What must happen whoever runs. Each is idempotent, bounded, and safe in any number of processes at once.
+
+-- Waiting jobs whose time has come move from scheduled to ready, at most p_n; returns the queues that got work.
+-- Index: the primary key of scheduled. $2, the run_at of the last one promoted before, starts the scan behind rows that
+-- are dead but not yet vacuumed (an old snapshot may keep them); null looks from the beginning.
+create or replace function longshore.promote(p_n int, p_after timestamptz default null)
+returns table (promoted int, upto timestamptz, queues text[]) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set enable_sort = off set jit = off
+as $$
+begin
+  return query
+  with s as (
+    delete from longshore.scheduled where ctid = any(array(
+      select i.ctid from longshore.scheduled i
+       where i.run_at >= coalesce(p_after, '-infinity') and i.run_at <= now()
+       order by i.run_at, i.id limit p_n for update skip locked))
+    returning *
+  ), r as (
+    insert into longshore.ready (id, run_at, lane, priority, attempt) select s.id, s.run_at, s.lane, s.priority, s.attempt from s
+  )
+  select count(*)::int, max(s.run_at), array(select distinct q.name from (select distinct x.lane from s x) d join longshore.lanes l using (lane) join longshore.queues q using (queue)) from s;
+end $$;
+comment on function longshore.promote is 'move due jobs from scheduled to ready';
+
+-- Jobs of workers that have missed their heartbeats come back, as lost attempts, by the same report as any outcome.
+-- Locks: the worker's row (a late heartbeat waits, then finds itself declared dead), then its rows of running by id.
+-- A claim that was under way while its worker was declared dead is found by the next round: stopped workers are looked
+-- at too, as long as they hold anything.
+create or replace function longshore.rescue() returns table (worker text, silent_s float8, jobs bigint) language plpgsql
+set plan_cache_mode = force_generic_plan set jit = off
+as $$
+#variable_conflict use_column
+declare
+  w record;
+  v_ids bigint[];
+  v_leases bigint[];
+  v_error text;
+begin
+  for w in
+    select x.worker, x.name, x.stopped_at, extract(epoch from now() - x.last_seen)::float8 silent from longshore.workers x
+     where x.stopped_at is null and x.last_seen < now() - x.lease
+        or x.stopped_at is not null and exists (select from longshore.running r where r.worker = x.worker)
+     order by x.worker for update skip locked
+  loop
+    update longshore.workers x set stopped_at = now() where x.worker = w.worker and x.stopped_at is null;
+    worker := w.name; silent_s := w.silent; jobs := 0;
+    v_error := format('its worker %s was not heard of for %s s', w.name, round(w.silent::numeric, 1));
+    loop
+      select array_agg(r.id order by r.id), array_agg(r.lease order by r.id) into v_ids, v_leases
+        from (select * from longshore.running y where y.worker = w.worker limit 1000) r;
+      exit when v_ids is null;
+      perform longshore.report(v_ids, v_leases, array_fill('lost'::text, array[cardinality(v_ids)]), '{}', array_fill(v_error, array[cardinality(v_ids)]));
+      jobs := jobs + cardinality(v_ids);
+    end loop;
+    return next;
+  end loop;
+end $$;
+comment on function longshore.rescue is 'give back the jobs of workers that have missed their heartbeats';
+
+-- Jobs that have not started in time are cancelled, error "expired". One that runs or has run stays as it is.
+create or replace function longshore.expire(p_n int) returns int language plpgsql as $$
+declare
+  e record;
+  v_attempt smallint;
+  v_expired int := 0;
+begin
+  for e in
+    delete from longshore.expiring where ctid = any(array(
+      select i.ctid from longshore.expiring i where i.expires_at <= now() order by i.expires_at, i.id limit p_n for update skip locked))
+    returning id
+  loop
+    continue when exists (select from longshore.attempts a where a.id = e.id and a.outcome not in ('snoozed', 'handed_back'));
+    v_attempt := longshore.unplace(e.id);
+    continue when v_attempt is null;
+    insert into longshore.finished (id, lane, state, attempt, error)
+    select j.id, j.lane, 'cancelled', v_attempt, 'expired' from longshore.job_data j where j.id = e.id;
+    insert into longshore.tally (lane, state, n) select j.lane, 'cancelled', 1 from longshore.job_data j where j.id = e.id;
+    v_expired := v_expired + 1;
+  end loop;
+  return v_expired;
+end $$;
+comment on function longshore.expire is 'cancel jobs that have not started in time';
+
+-- Finished jobs of one state that are older than p_age are forgotten, oldest first, at most p_n. Index: finished_age.
+create or replace function longshore.prune(p_state longshore.job_state, p_age interval, p_n int) returns int language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+as $$
+declare
+  v_pruned int;
+begin
+  with f as (
+    delete from longshore.finished where ctid = any(array(
+      select i.ctid from longshore.finished i where i.state = p_state and i.finished_at < now() - p_age
+       order by i.state, i.finished_at limit p_n for update skip locked))
+    returning id, lane
+  ), j as (
+    delete from longshore.job_data where id = any(array(select id from f)) returning id, tags, meta, expires_at
+  ), l as (
+    delete from longshore.labels where (label, id) in
+      (select x.label, j.id from j cross join lateral longshore.labels_of(j.tags, j.meta) x(label) where j.tags is not null or j.meta is not null)
+  ), e as (
+    delete from longshore.expiring where (expires_at, id) in (select j.expires_at, j.id from j where j.expires_at is not null)
+  ), a as (
+    delete from longshore.attempts where id = any(array(select id from f))
+  ), t as (
+    insert into longshore.tally (lane, state, n) select lane, p_state, -count(*) from f group by lane
+  )
+  select count(*) into v_pruned from f;
+  return v_pruned;
+end $$;
+comment on function longshore.prune is 'forget finished jobs that are older than an age';
+
+-- Rows of tally become one a lane and state again; at most 10,000 a call.
+create or replace function longshore.fold_tally() returns int language plpgsql as $$
+declare
+  v_folded int;
+begin
+  with d as (
+    delete from longshore.tally where ctid = any(array(select ctid from longshore.tally limit 10000 for update skip locked)) returning *
+  ), i as (
+    insert into longshore.tally (lane, state, n) select lane, state, sum(n) from d group by lane, state having sum(n) <> 0
+  )
+  select count(*) into v_folded from d;
+  return v_folded;
+end $$;
+comment on function longshore.fold_tally is 'fold the rows of tally';

@@ -1,0 +1,104 @@
+-- Views for people, readable in psql, and for the API: a job is put together from its parts here and nowhere else.
+
+drop view if exists longshore.jobs, longshore.failures, longshore.queues_overview, longshore.workers_overview, longshore.violations, longshore.places;
+
+create view longshore.places as
+  select id, 'available'::longshore.job_state as state, attempt, lane, priority, run_at from longshore.ready
+  union all
+  select id, case when attempt = 0 then 'scheduled'::longshore.job_state else 'retryable' end, attempt, lane, priority, run_at from longshore.scheduled
+  union all
+  select id, 'running', attempt, lane, null, null from longshore.running
+  union all
+  select id, state, attempt, lane, null, null from longshore.finished;
+comment on view longshore.places is 'where each job stands: one row a place';
+
+-- Every join is by a whole unique key, so that one job costs a few index probes, also among millions.
+create view longshore.jobs as
+  select j.id, l.kind, q.name as queue,
+         case when f.id is not null then f.state
+              when x.id is not null then 'running'::longshore.job_state
+              when r.id is not null then 'available'
+              when s.id is not null then case when s.attempt = 0 then 'scheduled'::longshore.job_state else 'retryable' end
+         end as state,
+         coalesce(f.attempt, x.attempt, r.attempt, s.attempt) as attempt, j.max_attempts, j.priority,
+         j.run_at, j.created_at, coalesce(x.started_at, f.started_at) as started_at, f.finished_at,
+         w.name as worker, coalesce(f.error, last.error) as error, f.result, j.args,
+         j.timeout_ms / 1000.0 as timeout, j.expires_at, j.tags, j.meta, j.unique_key, j.concurrency_key,
+         j.retry, j.enqueued_by, j.request_id, j.traceparent, j.lane
+    from longshore.job_data j
+    join longshore.lanes l on l.lane = j.lane
+    join longshore.queues q on q.queue = l.queue
+    left join longshore.finished f on f.id = j.id
+    left join longshore.running x on x.id = j.id
+    left join longshore.ready r on r.lane = j.lane and r.priority = j.priority and r.run_at = j.run_at and r.id = j.id
+    left join longshore.scheduled s on s.run_at = j.run_at and s.id = j.id
+    left join longshore.workers w on w.worker = coalesce(x.worker, f.worker)
+    left join lateral (
+      select a.error from longshore.attempts a
+       where a.id = j.id and a.error is not null and coalesce(x.attempt, s.attempt, r.attempt, f.attempt) > 0
+       order by a.lease desc limit 1) last on f.id is null;
+comment on view longshore.jobs is 'all jobs: waiting, running and finished as one';
+
+create view longshore.failures as
+  select j.id, j.queue, j.kind, j.state, j.attempt || '/' || j.max_attempts as attempt,
+         coalesce(j.finished_at, j.run_at)::timestamptz(0) as "failed or next try", left(j.error, 60) as error
+    from longshore.finished f join longshore.jobs j on j.id = f.id
+   where f.state = 'failed'
+  union all
+  select j.id, j.queue, j.kind, j.state, j.attempt || '/' || j.max_attempts, j.run_at::timestamptz(0), left(j.error, 60)
+    from longshore.scheduled s join longshore.jobs j on j.id = s.id
+   where s.attempt > 0;
+comment on view longshore.failures is 'failed jobs, and those that wait for another attempt';
+
+create view longshore.queues_overview as
+  select q.name as queue, l.kind,
+         (select count(*) from (select from longshore.ready r where r.lane = l.lane limit 10001) c) as available,
+         (select count(*) from longshore.running x where x.lane = l.lane) as running,
+         (select count(*) from longshore.scheduled s where s.lane = l.lane and s.attempt = 0) as scheduled,
+         (select count(*) from longshore.scheduled s where s.lane = l.lane and s.attempt > 0) as retryable,
+         t.succeeded, t.failed, t.cancelled,
+         (select date_trunc('milliseconds', now() - min(h.run_at)) from
+           (select r.run_at from longshore.ready r where r.lane = l.lane order by r.lane, r.priority, r.run_at limit 1) h) as "oldest waits"
+    from longshore.queues q
+    join longshore.lanes l using (queue)
+    left join lateral (
+      select coalesce(sum(n) filter (where state = 'succeeded'), 0) as succeeded, coalesce(sum(n) filter (where state = 'failed'), 0) as failed,
+             coalesce(sum(n) filter (where state = 'cancelled'), 0) as cancelled
+        from longshore.tally where tally.lane = l.lane) t on true;
+comment on view longshore.queues_overview is 'queues and kinds, how many jobs of them stand where (available is counted to 10001), and how long the first waits';
+
+create view longshore.workers_overview as
+  select w.name as worker, w.host, w.version, array_to_string(w.queues, ',') as queues, array_to_string(w.kinds, ',') as kinds,
+         (select count(*) from longshore.running r where r.worker = w.worker) as running,
+         date_trunc('second', now() - w.since) as up, date_trunc('milliseconds', now() - w.last_seen) as "silent for",
+         w.last_seen > now() - w.lease as alive
+    from longshore.workers w
+   where w.stopped_at is null;
+comment on view longshore.workers_overview is 'workers that run';
+
+create view longshore.violations as
+  select j.id, 'stands in no place' as what from longshore.job_data j where not exists (select from longshore.places p where p.id = j.id)
+  union all
+  select p.id, 'stands in ' || string_agg(p.state::text, ' and ') from longshore.places p group by p.id having count(*) > 1
+  union all
+  select p.id, 'has a place but no job_data' from longshore.places p where not exists (select from longshore.job_data j where j.id = p.id)
+  union all
+  select p.id, 'its place has another lane, priority or run_at than job_data' from longshore.places p join longshore.job_data j using (id)
+   where p.lane <> j.lane or p.priority <> j.priority or p.run_at <> j.run_at
+  union all
+  select r.id, 'runs without a worker' from longshore.running r where not exists (select from longshore.workers w where w.worker = r.worker)
+  union all
+  select r.id, format('runs attempt %s of %s', r.attempt, j.max_attempts) from longshore.running r join longshore.job_data j using (id) where r.attempt not between 1 and j.max_attempts
+  union all
+  select n.id, format('holds unique key %s of kind %s, and so does job %s', n.unique_key, l.kind, o.id)
+    from longshore.job_data n join longshore.lanes l using (lane)
+    join longshore.job_data o on o.unique_key = n.unique_key and o.id < n.id
+    join longshore.lanes m on m.lane = o.lane and m.kind = l.kind
+   where n.unique_while = 'kept'
+      or n.unique_while = 'active' and not exists (select from longshore.finished f where f.id in (o.id, n.id))
+  union all
+  select null, format('tally says %s %s jobs in lane %s, there are %s', coalesce(t.n, 0), state, lane, coalesce(f.n, 0))
+    from (select lane, state, count(*) n from longshore.finished group by lane, state) f
+    full join (select lane, state, sum(n) n from longshore.tally group by lane, state) t using (lane, state)
+   where coalesce(f.n, 0) <> coalesce(t.n, 0);
+comment on view longshore.violations is 'must be empty: a job in no place or in two, running without a lease, a key held twice, a count that is wrong. Reads everything: for tests and people, not for a probe';

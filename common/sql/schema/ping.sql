@@ -1,0 +1,2 @@
+-- schema/ping
+select 1

@@ -1,0 +1,2 @@
+-- schema/version
+select major, minor from longshore.schema_version

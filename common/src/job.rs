@@ -1,0 +1,14 @@
+//! What a job is: its names, its rules, its states.
+
+pub mod fields;
+pub mod name;
+pub mod new;
+pub mod retry;
+pub mod state;
+pub mod view;
+
+pub use name::{Kind, QueueName};
+pub use new::{NewJob, OnConflict, Unique, UniqueWhile, When};
+pub use retry::{Backoff, RetryPolicy};
+pub use state::{JobState, OutcomeKind};
+pub use view::{AttemptView, JobView};

@@ -1,0 +1,14 @@
+//! Longshore's words, rules and store.
+//!
+//! The rules ([`job`], [`duration`], [`json`], [`outcome`]) are pure: no database, no clock, no chance. The [`store`]
+//! holds every SQL statement. Nothing here knows HTTP or handlers; those are the crates `api` and `worker`.
+
+pub mod duration;
+pub mod duties;
+pub mod fault;
+pub mod job;
+pub mod json;
+pub mod log;
+pub mod outcome;
+pub mod settings;
+pub mod store;

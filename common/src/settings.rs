@@ -1,0 +1,417 @@
+//! Settings: defaults < `longshore.toml` < environment. Each is listed once, in [`SETTINGS`]; one that is unknown or does
+//! not parse stops the program with a line that names it, where it came from, and what is allowed or was meant.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use config::{Config, File, FileFormat};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{duration, job::QueueName};
+
+/// One setting: where it is found in the file, its default, and what it means.
+#[derive(Debug)]
+pub struct Setting {
+    /// Path in `longshore.toml`; in the environment it is `LONGSHORE_` and this in capitals, `.` written `__`.
+    pub key: &'static str,
+    /// As it would be written; empty: none.
+    pub default: &'static str,
+    /// For people.
+    pub meaning: &'static str,
+}
+
+/// All settings.
+pub const SETTINGS: &[Setting] = &[
+    Setting { key: "database.url", default: "", meaning: "postgres://user:password@host:port/name; several hosts separated by commas; TLS by sslmode" },
+    Setting { key: "database.direct_url", default: "", meaning: "for LISTEN and migrations, where url goes through a transaction pooler" },
+    Setting { key: "database.pool", default: "10", meaning: "connections at most, 2 to 1000" },
+    Setting { key: "api.listen", default: "127.0.0.1:8000", meaning: "address to listen on; port 0 takes a free one, named in the log line \"listening\"" },
+    Setting { key: "api.open", default: "false", meaning: "serve without keys on an address that is not loopback" },
+    Setting { key: "api.hosts", default: "", meaning: "names the API answers to, separated by commas; IPs, localhost and names without dots always are" },
+    Setting { key: "api.timeout", default: "5s", meaning: "how long a request may take, 100ms to 5m" },
+    Setting {
+        key: "worker.queues",
+        default: "*=50",
+        meaning: "queues to serve and how many jobs of each run at once here: \"default=50,emails=10\"; * is every other queue",
+    },
+    Setting {
+        key: "worker.lease",
+        default: "30s",
+        meaning: "how long a silent worker keeps its jobs, 5s to 1h: shorter rescues sooner, longer forgives longer outages",
+    },
+    Setting { key: "worker.grace", default: "25s", meaning: "how long running jobs may go on after SIGTERM, 0s to 1h" },
+    Setting { key: "worker.poll", default: "200ms", meaning: "how often to look for work where no notification comes, 10ms to 1m" },
+    Setting { key: "worker.builtins", default: "echo,sleep,fail", meaning: "built-in kinds to serve, separated by commas" },
+    Setting { key: "log", default: "info", meaning: "what to log: error, warn, info, debug, trace, or a filter such as info,longshore_worker=debug" },
+    Setting { key: "log_format", default: "text", meaning: "text or json" },
+];
+
+/// How to reach PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// Where; `None`: not set.
+    pub url: Option<SecretString>,
+    /// Where LISTEN and migrations go, if elsewhere.
+    pub direct_url: Option<SecretString>,
+    /// Connections at most.
+    pub pool: usize,
+}
+
+/// How the API serves.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Serve without keys on an address that is not loopback.
+    pub open: bool,
+    /// Names it answers to.
+    pub hosts: Vec<String>,
+    /// Of a request.
+    pub timeout: Duration,
+}
+
+/// Which queues a line of [`WorkerSettings::queues`] means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueuePattern {
+    /// One queue.
+    Named(QueueName),
+    /// Every queue that is not named.
+    Other,
+}
+
+/// Queues that share slots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueShare {
+    /// Which.
+    pub pattern: QueuePattern,
+    /// Jobs at once, 1 to 10,000.
+    pub slots: usize,
+}
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// What it serves.
+    pub queues: Vec<QueueShare>,
+    /// How long it may be silent.
+    pub lease: Duration,
+    /// What SIGTERM leaves running jobs.
+    pub grace: Duration,
+    /// How often to look for work where no notification comes.
+    pub poll: Duration,
+    /// Built-in kinds.
+    pub builtins: Vec<String>,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// An object a line.
+    Json,
+}
+
+/// What the log tells.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// A `tracing` filter.
+    pub filter: String,
+    /// How.
+    pub format: LogFormat,
+}
+
+/// All settings, read and checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How to reach PostgreSQL.
+    pub database: DatabaseSettings,
+    /// How the API serves.
+    pub api: ApiSettings,
+    /// How a worker works.
+    pub worker: WorkerSettings,
+    /// What the log tells.
+    pub log: LogSettings,
+}
+
+/// A setting that is unknown, missing or does not parse.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingError(pub String);
+
+impl Settings {
+    /// Reads the file (`longshore.toml` in the working directory, or the one that `LONGSHORE_CONFIG` names) and the
+    /// environment.
+    ///
+    /// # Errors
+    /// The first setting that is unknown or does not parse.
+    pub fn load() -> Result<Self, SettingError> {
+        Self::from_environment(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
+    }
+
+    /// The same, with a given environment.
+    ///
+    /// # Errors
+    /// The first setting that is unknown or does not parse.
+    pub fn from_environment(mut environment: BTreeMap<String, String>) -> Result<Self, SettingError> {
+        environment.retain(|name, value| name.starts_with("LONGSHORE_") && !value.is_empty());
+        let named_file = environment.remove("LONGSHORE_CONFIG").map(PathBuf::from);
+        let values = Values { file: read_file(named_file)?, environment: read_environment(environment)? };
+        let url = |key| values.get(key, |v| check_url(v)).map(|v: Option<String>| v.map(SecretString::from));
+        let text = |key| values.get(key, |v| Ok(v.to_owned())).map(Option::unwrap_or_default);
+        Ok(Self {
+            database: DatabaseSettings {
+                url: url("database.url")?,
+                direct_url: url("database.direct_url")?,
+                pool: values.require("database.pool", |v| number(v, 2, 1000))?,
+            },
+            api: ApiSettings {
+                listen: values.require("api.listen", |v| v.parse().map_err(|_| "must be an address such as 127.0.0.1:8000 or [::]:8000".to_owned()))?,
+                open: values.require("api.open", |v| v.parse().map_err(|_| "must be true or false".to_owned()))?,
+                hosts: list(&text("api.hosts")?),
+                timeout: values.require("api.timeout", |v| length(v, "100ms", "5m"))?,
+            },
+            worker: WorkerSettings {
+                queues: values.require("worker.queues", parse_queues)?,
+                lease: values.require("worker.lease", |v| length(v, "5s", "1h"))?,
+                grace: values.require("worker.grace", |v| length(v, "0s", "1h"))?,
+                poll: values.require("worker.poll", |v| length(v, "10ms", "1m"))?,
+                builtins: values.require("worker.builtins", |v| Ok(list(v)))?,
+            },
+            log: LogSettings {
+                filter: values.require("log", |v| {
+                    v.parse::<tracing_subscriber::EnvFilter>().map_err(|e| {
+                        format!("is not a log filter ({e}); allowed are error, warn, info, debug, trace, or such as info,longshore_worker=debug")
+                    })?;
+                    Ok(v.to_owned())
+                })?,
+                format: values.require("log_format", |v| match v {
+                    "text" => Ok(LogFormat::Text),
+                    "json" => Ok(LogFormat::Json),
+                    _ => Err("must be text or json".to_owned()),
+                })?,
+            },
+        })
+    }
+}
+
+impl DatabaseSettings {
+    /// The URL, or the line that says how to set it.
+    ///
+    /// # Errors
+    /// Where it is not set.
+    pub fn required_url(&self) -> Result<&SecretString, SettingError> {
+        self.url.as_ref().ok_or_else(|| {
+            SettingError("LONGSHORE_DATABASE__URL is not set: it says where PostgreSQL is, as in postgres://user:password@host:5432/name".to_owned())
+        })
+    }
+}
+
+/// A value and where it came from, in words for a message.
+type Found = BTreeMap<String, (String, String)>;
+
+struct Values {
+    file: Found,
+    environment: Found,
+}
+
+impl Values {
+    fn get<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, SettingError> {
+        let default = SETTINGS.iter().find(|s| s.key == key).map_or("", |s| s.default);
+        let Some((value, source)) = self.environment.get(key).or_else(|| self.file.get(key)) else {
+            return if default.is_empty() { Ok(None) } else { parse(default).map(Some).map_err(SettingError) };
+        };
+        let shown = if key.ends_with("url") { "***" } else { value };
+        parse(value).map(Some).map_err(|why| SettingError(format!("{source}: \"{shown}\" {why}")))
+    }
+
+    fn require<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingError> {
+        self.get(key, parse)?.ok_or_else(|| SettingError(format!("{} is not set", env_name(key))))
+    }
+}
+
+/// `worker.poll` as `LONGSHORE_WORKER__POLL`.
+pub fn env_name(key: &str) -> String {
+    format!("LONGSHORE_{}", key.to_uppercase().replace('.', "__"))
+}
+
+fn read_file(named: Option<PathBuf>) -> Result<Found, SettingError> {
+    let path = named.clone().unwrap_or_else(|| PathBuf::from("longshore.toml"));
+    let shown = path.display().to_string();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::new()),
+        Err(error) => return Err(SettingError(format!("cannot read the settings file {shown}: {error}"))),
+    };
+    let parsed = Config::builder()
+        .add_source(File::from_str(&text, FileFormat::Toml))
+        .build()
+        .and_then(Config::try_deserialize::<BTreeMap<String, config::Value>>)
+        .map_err(|error| SettingError(format!("cannot read the settings file {shown}: {error}")))?;
+    let mut found = Found::new();
+    for (key, value) in parsed {
+        flatten(&key, value, &shown, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Tables become dotted keys; the table form of `worker.queues` becomes its text form.
+fn flatten(key: &str, value: config::Value, file: &str, found: &mut Found) -> Result<(), SettingError> {
+    let source = format!("{key} in {file}");
+    if let Ok(table) = value.clone().into_table() {
+        if key == "worker.queues" {
+            let shares: BTreeMap<String, String> = table.into_iter().map(|(name, slots)| (name, slots.to_string())).collect();
+            let text = shares.iter().map(|(name, slots)| format!("{name}={slots}")).collect::<Vec<_>>().join(",");
+            found.insert(key.to_owned(), (text, source));
+            return Ok(());
+        }
+        for (name, value) in table {
+            flatten(&format!("{key}.{name}"), value, file, found)?;
+        }
+        return Ok(());
+    }
+    if !SETTINGS.iter().any(|s| s.key == key) {
+        return Err(SettingError(format!("{source}: there is no such setting{}", meant(key, |s| s.to_owned()))));
+    }
+    let text = match value.clone().into_array() {
+        Ok(items) => items.into_iter().map(|v| v.to_string()).collect::<Vec<_>>().join(","),
+        Err(_) => value.to_string(),
+    };
+    found.insert(key.to_owned(), (text, source));
+    Ok(())
+}
+
+/// `LONGSHORE_…_FILE` reads the value from a file, so that a secret need not stand in the environment.
+fn read_environment(environment: BTreeMap<String, String>) -> Result<Found, SettingError> {
+    let mut found = Found::new();
+    for (name, value) in environment {
+        let key_of = |name: &str| name.trim_start_matches("LONGSHORE_").to_lowercase().replace("__", ".");
+        let known = |key: &str| SETTINGS.iter().any(|s| s.key == key);
+        let (key, value, source) = match name.strip_suffix("_FILE") {
+            Some(plain) if known(&key_of(plain)) => {
+                let text =
+                    std::fs::read_to_string(&value).map_err(|error| SettingError(format!("{name} in the environment: cannot read \"{value}\": {error}")))?;
+                (key_of(plain), text.trim_end_matches(['\r', '\n']).to_owned(), format!("{name} in the environment, the content of {value}"))
+            }
+            _ => (key_of(&name), value, format!("{name} in the environment")),
+        };
+        if !known(&key) {
+            return Err(SettingError(format!("{source}: there is no such setting{}", meant(&key, env_name))));
+        }
+        found.insert(key, (value, source));
+    }
+    Ok(found)
+}
+
+fn meant(key: &str, spell: impl Fn(&str) -> String) -> String {
+    let nearest = SETTINGS.iter().max_by(|a, b| strsim::jaro_winkler(a.key, key).total_cmp(&strsim::jaro_winkler(b.key, key)));
+    let all = SETTINGS.iter().map(|s| spell(s.key)).collect::<Vec<_>>().join(", ");
+    match nearest {
+        Some(s) if strsim::jaro_winkler(s.key, key) > 0.85 => format!("; did you mean {}?", spell(s.key)),
+        _ => format!("; there are {all}"),
+    }
+}
+
+fn check_url(text: &str) -> Result<String, String> {
+    crate::store::connect::parse(text).map(|_| text.to_owned())
+}
+
+fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(|| format!("must be a number from {least} to {most}"))
+}
+
+fn length(text: &str, least: &str, most: &str) -> Result<Duration, String> {
+    let (shortest, longest) = (duration::parse(least)?, duration::parse(most)?);
+    let length = duration::parse(text)?;
+    if (shortest..=longest).contains(&length) { Ok(length) } else { Err(format!("must be from {least} to {most}")) }
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
+}
+
+/// Reads `"default=50,emails=10"` or `"*=50"`.
+fn parse_queues(text: &str) -> Result<Vec<QueueShare>, String> {
+    const FORM: &str = "must be queues and how many jobs of each at once, such as \"default=50,emails=10\" or \"*=50\"";
+    let mut shares: Vec<QueueShare> = Vec::new();
+    for part in list(text) {
+        let (name, slots) = part.split_once('=').ok_or_else(|| format!("{FORM}; \"{part}\" has no ="))?;
+        let slots = number(slots.trim(), 1, 10_000).map_err(|why| format!("{FORM}; the number in \"{part}\" {why}"))?;
+        let pattern = match name.trim() {
+            "*" => QueuePattern::Other,
+            name => QueuePattern::Named(QueueName::new(name).map_err(|why| format!("{FORM}; the name in \"{part}\" {why}"))?),
+        };
+        if shares.iter().any(|s| s.pattern == pattern) {
+            return Err(format!("{FORM}; \"{name}\" stands twice"));
+        }
+        shares.push(QueueShare { pattern, slots });
+    }
+    if shares.is_empty() { Err(FORM.to_owned()) } else { Ok(shares) }
+}
+
+impl std::fmt::Display for QueueShare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.pattern {
+            QueuePattern::Named(name) => write!(f, "{name}={}", self.slots),
+            QueuePattern::Other => write!(f, "*={}", self.slots),
+        }
+    }
+}
+
+/// The text of a secret, for the one place that needs it.
+pub fn reveal(secret: &SecretString) -> &str {
+    secret.expose_secret()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(vars: &[(&str, &str)]) -> Result<Settings, String> {
+        Settings::from_environment(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()).map_err(|e| e.0)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let s = with(&[]).expect("defaults are fine");
+        assert_eq!(s.worker.queues, [QueueShare { pattern: QueuePattern::Other, slots: 50 }]);
+        assert_eq!((s.worker.lease, s.worker.poll, s.database.pool), (Duration::from_secs(30), Duration::from_millis(200), 10));
+        assert!(s.database.url.is_none() && !s.api.open);
+    }
+
+    #[test]
+    fn a_fault_names_the_setting_its_source_and_what_is_allowed() {
+        for (name, value, said) in [
+            ("LONGSHORE_WORKER__QUEUE", "a=1", "LONGSHORE_WORKER__QUEUE in the environment: there is no such setting; did you mean LONGSHORE_WORKER__QUEUES?"),
+            ("LONGSHORE_COLOUR", "red", "LONGSHORE_COLOUR in the environment: there is no such setting; there are LONGSHORE_DATABASE__URL, "),
+            ("LONGSHORE_WORKER__LEASE", "1s", "LONGSHORE_WORKER__LEASE in the environment: \"1s\" must be from 5s to 1h"),
+            ("LONGSHORE_DATABASE__POOL", "many", "\"many\" must be a number from 2 to 1000"),
+            ("LONGSHORE_WORKER__QUEUES", "a=0", "the number in \"a=0\" must be a number from 1 to 10000"),
+            ("LONGSHORE_WORKER__QUEUES", "a=1,a=2", "\"a\" stands twice"),
+            ("LONGSHORE_DATABASE__URL", "mysql://x", "LONGSHORE_DATABASE__URL in the environment: \"***\" must be"),
+            ("LONGSHORE_DATABASE__URL_FILE", "/nowhere/url", "LONGSHORE_DATABASE__URL_FILE in the environment: cannot read \"/nowhere/url\""),
+            ("LONGSHORE_CONFIG", "/nowhere.toml", "cannot read the settings file /nowhere.toml"),
+            ("LONGSHORE_LOG_FORMAT", "xml", "\"xml\" must be text or json"),
+        ] {
+            let error = with(&[(name, value)]).expect_err(name);
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_below_the_environment() {
+        let path = std::env::temp_dir().join(format!("longshore-settings-{}.toml", std::process::id()));
+        std::fs::write(&path, "[worker]\npoll = \"1s\"\nlease = 60\nqueues = { emails = 10, \"*\" = 5 }\n[api]\nhosts = [\"a.example\", \"b.example\"]\n")
+            .expect("temporary file");
+        let file = path.to_str().expect("text");
+        let s = with(&[("LONGSHORE_CONFIG", file), ("LONGSHORE_WORKER__POLL", "2s")]).expect("fine");
+        assert_eq!((s.worker.poll, s.worker.lease), (Duration::from_secs(2), Duration::from_secs(60)));
+        assert_eq!(s.worker.queues.iter().map(ToString::to_string).collect::<Vec<_>>(), ["*=5", "emails=10"]);
+        assert_eq!(s.api.hosts, ["a.example", "b.example"]);
+        std::fs::write(&path, "[worker]\npol = \"1s\"\n").expect("temporary file");
+        assert_eq!(
+            with(&[("LONGSHORE_CONFIG", file)]).expect_err("unknown"),
+            format!("worker.pol in {file}: there is no such setting; did you mean worker.poll?")
+        );
+        std::fs::remove_file(path).expect("was written above");
+    }
+}

@@ -1,0 +1,237 @@
+//! The store: every SQL statement, and nothing but. Statements lie in `sql/`, one a file; functions and views, which
+//! hold the transitions, in `sql/routines`.
+//!
+//! It does not know HTTP or handlers, and decides nothing by a clock of its own: what is due or expired is the
+//! database's word.
+
+pub mod claim;
+pub mod connect;
+pub mod directory;
+pub mod enqueue;
+mod error;
+pub mod listen;
+pub mod migrate;
+pub mod read;
+pub mod report;
+pub mod upkeep;
+pub mod workers;
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use deadpool_postgres::{Object, Pool};
+use tokio_postgres::{Row, types::ToSql};
+
+pub use self::error::{Away, StoreError};
+use self::{connect::Target, directory::Directory};
+use crate::settings::{DatabaseSettings, SettingError};
+
+/// A statement with the name it is known by in messages; the text bears the same name for `pg_stat_activity`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Statement {
+    what: &'static str,
+    text: &'static str,
+}
+
+/// `statement!("enqueue jobs", "jobs/enqueue.sql")`
+macro_rules! statement {
+    ($what:literal, $file:literal) => {
+        $crate::store::Statement { what: $what, text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/", $file)) }
+    };
+}
+pub(crate) use statement;
+
+/// PostgreSQL, as Longshore uses it. Cheap to clone; connects when it is first used.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    pool: Pool,
+    direct: Target,
+    shown: String,
+    timeout: Duration,
+    directory: Directory,
+    health: Health,
+}
+
+/// Says once when the database goes and once when it is back.
+struct Health {
+    since: Instant,
+    /// Milliseconds after `since` when it went, plus one; 0: it is there.
+    away_since: AtomicU64,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.0.shown)
+    }
+}
+
+impl Store {
+    /// A store on the database that the settings name. `timeout` bounds every statement; `program` is what
+    /// `pg_stat_activity` calls its connections.
+    ///
+    /// # Errors
+    /// Where the URL is missing or TLS cannot be set up. That the database is away is found when it is used.
+    pub fn new(settings: &DatabaseSettings, program: &str, timeout: Duration) -> Result<Self, SettingError> {
+        let url = settings.required_url()?;
+        let target = Target::from_setting(url, program)?;
+        let direct = match &settings.direct_url {
+            Some(url) => Target::from_setting(url, program)?,
+            None => target.clone(),
+        };
+        Ok(Self(Arc::new(Inner {
+            pool: target.pool(settings)?,
+            shown: target.shown(),
+            direct,
+            timeout,
+            directory: Directory::default(),
+            health: Health { since: Instant::now(), away_since: AtomicU64::new(0) },
+        })))
+    }
+
+    /// Host, port and database, for messages.
+    pub fn shown(&self) -> &str {
+        &self.0.shown
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.query(statement!("ask the database for a sign of life", "schema/ping.sql"), &[]).await.map(|_| ())
+    }
+
+    /// Runs one statement.
+    async fn query(&self, statement: Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        self.run(statement.what, async |connection| query_on(connection, statement, params).await).await
+    }
+
+    /// Runs one statement that gives one row.
+    async fn query_one(&self, statement: Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Row, StoreError> {
+        let rows = self.query(statement, params).await?;
+        rows.into_iter().next().ok_or_else(|| StoreError::Corrupt { table: "the answer", id: 0, why: format!("no row came back from: {}", statement.what) })
+    }
+
+    /// Does something with a connection, within the timeout. A connection on which something may still be going on is
+    /// closed, never given to the next caller.
+    async fn run<T>(&self, what: &'static str, work: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let result = async {
+            let mut guard = CloseUnlessDone { connection: Some(self.0.pool.get().await.map_err(|error| StoreError::from_pool(what, &error))?) };
+            let connection = guard.connection.as_mut().expect("taken only when dropped");
+            match tokio::time::timeout(self.0.timeout, work(connection)).await {
+                Ok(result) => {
+                    if !matches!(result, Err(StoreError::Unavailable { .. })) {
+                        guard.give_back();
+                    }
+                    result
+                }
+                Err(_) => Err(StoreError::Unavailable { what, source: Away::Silent(self.0.timeout) }),
+            }
+        }
+        .await;
+        self.saw(result)
+    }
+
+    /// Does something in a transaction. Collisions with others (deadlock, serialization) are repeated a few times.
+    async fn transaction<T>(
+        &self,
+        what: &'static str,
+        work: impl AsyncFn(&deadpool_postgres::Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        for _ in 0..3 {
+            let result = self.transaction_once(what, &work).await;
+            if !result.as_ref().is_err_and(StoreError::is_collision) {
+                return result;
+            }
+        }
+        self.transaction_once(what, &work).await
+    }
+
+    async fn transaction_once<T>(
+        &self,
+        what: &'static str,
+        work: impl AsyncFn(&deadpool_postgres::Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.run(what, async |connection| {
+            let transaction = connection.transaction().await.map_err(|error| StoreError::from_postgres(what, &error))?;
+            let value = work(&transaction).await?;
+            transaction.commit().await.map_err(|error| StoreError::from_postgres(what, &error))?;
+            Ok(value)
+        })
+        .await
+    }
+
+    /// Notes whether the database is there, and says so when that changes.
+    fn saw<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        let health = &self.0.health;
+        let now = u64::try_from(health.since.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1;
+        match &result {
+            Err(error @ StoreError::Unavailable { .. }) => {
+                if health.away_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                    tracing::warn!(database = self.0.shown, error = crate::log::chain(error), "the database is away; trying again until it is back");
+                }
+            }
+            _ => {
+                if health.away_since.load(Ordering::Relaxed) != 0 {
+                    let since = health.away_since.swap(0, Ordering::Relaxed);
+                    if since != 0 {
+                        tracing::info!(database = self.0.shown, away_s = (now - since) / 1000, "the database is back");
+                    }
+                }
+            }
+        }
+        result
+    }
+}
+
+/// Closes its connection when dropped, unless it was given back.
+struct CloseUnlessDone {
+    connection: Option<Object>,
+}
+
+impl CloseUnlessDone {
+    fn give_back(&mut self) {
+        self.connection = None; // an Object returns to its pool when dropped
+    }
+}
+
+impl Drop for CloseUnlessDone {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
+async fn query_on<C: deadpool_postgres::GenericClient>(connection: &C, statement: Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+    let failed = |error: tokio_postgres::Error| StoreError::from_postgres(statement.what, &error);
+    let prepared = connection.prepare_cached(statement.text).await.map_err(failed)?;
+    connection.query(&prepared, params).await.map_err(failed)
+}
+
+/// Calls `future` until it succeeds or `stop` is over; waits between, longer each time up to 2 s, with jitter.
+pub async fn until_available<T, F: Future<Output = Result<T, StoreError>>>(
+    stop: &tokio_util::sync::CancellationToken,
+    mut call: impl FnMut() -> F,
+) -> Option<Result<T, StoreError>> {
+    let mut wait = Duration::from_millis(100);
+    loop {
+        match call().await {
+            Err(error) if error.is_unavailable() => {}
+            result => return Some(result),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(wait.mul_f64(0.75 + fastrand::f64() / 2.0)) => {}
+        }
+        wait = (wait * 2).min(Duration::from_secs(2));
+    }
+}

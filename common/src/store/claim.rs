@@ -1,0 +1,227 @@
+//! The claim: ready jobs are leased to a worker, best first.
+//!
+//! The lanes of one queue are merged by the database in the exact order (priority, run_at, id). Where a claim from the
+//! very beginning has become slow, since an old snapshot (a dump, a forgotten transaction) keeps dead rows in the index,
+//! claims start behind a watermark, and the beginning is swept at times that keep its cost below a twentieth.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::{Statement, Store, StoreError, directory::Lane, statement, workers::WorkerNumber};
+use crate::json::RawJson;
+
+const CLAIM: [(usize, Statement); 4] = [
+    (1, statement!("claim jobs", "jobs/claim_1.sql")),
+    (4, statement!("claim jobs", "jobs/claim_4.sql")),
+    (16, statement!("claim jobs", "jobs/claim_16.sql")),
+    (64, statement!("claim jobs", "jobs/claim_64.sql")),
+];
+const HEADS: Statement = statement!("find lanes with work", "jobs/heads.sql");
+
+/// Index ranges that one claim can merge.
+const MAX_ARMS: usize = 64;
+/// A claim from the beginning that takes longer than this has met dead rows.
+const SLOW: Duration = Duration::from_millis(5);
+/// Between two sweeps lie so many times what the last one took.
+const SWEEP_SHARE: u32 = 20;
+
+/// The right to one attempt of one job. Every later write names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// The job.
+    pub id: i64,
+    /// The number that fences.
+    pub lease: i64,
+}
+
+/// A job that was leased, with all that its handler needs.
+#[derive(Debug, Clone)]
+pub struct LeasedJob {
+    /// The right to report.
+    pub lease: Lease,
+    /// Its queue and kind.
+    pub lane: Arc<Lane>,
+    /// Number of this attempt, from 1.
+    pub attempt: i16,
+    /// Attempts at most.
+    pub max_attempts: i16,
+    /// Lower first.
+    pub priority: i16,
+    /// When it was due.
+    pub run_at: Timestamp,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+    /// When this attempt started.
+    pub started_at: Timestamp,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// It was not started by its `expires_at`, and must not run.
+    pub expired: bool,
+    /// Id of the request it came with.
+    pub request_id: Option<String>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// For searching.
+    pub tags: Vec<String>,
+    /// The caller's own notes.
+    pub meta: Option<RawJson>,
+    /// What the handler gets.
+    pub args: RawJson,
+}
+
+/// What a worker remembers of one queue between claims.
+#[derive(Debug, Default)]
+pub struct QueueScan {
+    /// Last job taken, by lane and priority.
+    marks: HashMap<i32, BTreeMap<i16, (Timestamp, i64)>>,
+    last_sweep: Option<(Instant, Duration)>,
+}
+
+/// What a claim brought.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The jobs, best first.
+    pub jobs: Vec<LeasedJob>,
+    /// Whether the queue may have more that could be taken right now.
+    pub more: bool,
+}
+
+/// Index ranges, column by column, as the statement takes them.
+#[derive(Default)]
+struct Arms {
+    lanes: Vec<i32>,
+    priorities: Vec<i16>,
+    run_ats: Vec<Timestamp>,
+    ids: Vec<i64>,
+    belows: Vec<i32>,
+}
+
+impl Arms {
+    fn push(&mut self, lane: i32, priority: i16, after: (Timestamp, i64), below: i32) {
+        self.lanes.push(lane);
+        self.priorities.push(priority);
+        self.run_ats.push(after.0);
+        self.ids.push(after.1);
+        self.belows.push(below);
+    }
+}
+
+const ABOVE_ALL: i32 = 40_000;
+
+impl QueueScan {
+    fn sweep_due(&self) -> bool {
+        self.last_sweep.is_none_or(|(at, took)| took < SLOW || at.elapsed() > took * SWEEP_SHARE)
+    }
+
+    /// The whole of each lane.
+    fn whole(lanes: &[i32]) -> Arms {
+        let mut arms = Arms::default();
+        for lane in lanes {
+            arms.push(*lane, i16::MIN, (Timestamp::UNIX_EPOCH, 0), ABOVE_ALL);
+        }
+        arms
+    }
+
+    /// Each lane from where the last claims have come to, priority by priority.
+    fn behind_marks(&self, lanes: &[i32]) -> Arms {
+        let mut arms = Arms::default();
+        for lane in lanes {
+            let marks = self.marks.get(lane).map(|m| m.iter().collect::<Vec<_>>()).unwrap_or_default();
+            if marks.is_empty() {
+                arms.push(*lane, i16::MIN, (Timestamp::UNIX_EPOCH, 0), ABOVE_ALL);
+            }
+            for (index, (priority, after)) in marks.iter().enumerate() {
+                let below = marks.get(index + 1).map_or(ABOVE_ALL, |(next, _)| i32::from(**next));
+                arms.push(*lane, **priority, **after, below);
+            }
+        }
+        arms
+    }
+
+    fn note(&mut self, jobs: &[LeasedJob]) {
+        for job in jobs {
+            let mark = self.marks.entry(job.lane.lane).or_default().entry(job.priority).or_insert((job.run_at, job.lease.id));
+            *mark = (*mark).max((job.run_at, job.lease.id));
+        }
+    }
+}
+
+impl Store {
+    /// Leases at most `n` jobs of these lanes, all of one queue, to a worker. A worker that was declared dead gets none.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn claim(&self, worker: WorkerNumber, scan: &mut QueueScan, lanes: &[i32], n: usize) -> Result<Claimed, StoreError> {
+        let lanes = self.best_lanes(lanes).await?;
+        if lanes.is_empty() || n == 0 {
+            return Ok(Claimed { jobs: Vec::new(), more: false });
+        }
+        let mut sweeping = scan.sweep_due();
+        let mut arms = if sweeping { QueueScan::whole(&lanes) } else { scan.behind_marks(&lanes) };
+        if arms.lanes.len() > MAX_ARMS {
+            (sweeping, arms) = (true, QueueScan::whole(&lanes));
+        }
+        let started = Instant::now();
+        let (_, statement) = CLAIM.into_iter().find(|(size, _)| *size >= arms.lanes.len()).unwrap_or(CLAIM[3]);
+        let asked = i32::try_from(n).unwrap_or(i32::MAX);
+        let rows = self.query(statement, &[&worker.0, &asked, &arms.lanes, &arms.priorities, &arms.run_ats, &arms.ids, &arms.belows]).await?;
+        if sweeping {
+            // per job taken, since taking many is slow for a good reason
+            let took = started.elapsed();
+            scan.last_sweep = Some((Instant::now(), took.saturating_sub(Duration::from_micros(20) * u32::try_from(rows.len()).unwrap_or(0))));
+        }
+        let mut jobs = rows.into_iter().map(|row| self.leased(&row)).collect::<Result<Vec<_>, _>>()?;
+        jobs.sort_unstable_by_key(|job| (job.priority, job.run_at, job.lease.id));
+        scan.note(&jobs);
+        let more = jobs.len() == n || !sweeping;
+        Ok(Claimed { jobs, more })
+    }
+
+    /// Where there are more lanes than one claim can merge: those whose first job is best.
+    async fn best_lanes(&self, lanes: &[i32]) -> Result<Vec<i32>, StoreError> {
+        if lanes.len() <= MAX_ARMS {
+            return Ok(lanes.to_vec());
+        }
+        let rows = self.query(HEADS, &[&lanes, &i64::try_from(MAX_ARMS).unwrap_or(64)]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// Which of these lanes have a job that may be claimed.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn lanes_with_work(&self, lanes: &[i32]) -> Result<Vec<i32>, StoreError> {
+        let rows = self.query(HEADS, &[&lanes, &i64::MAX]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    fn leased(&self, row: &Row) -> Result<LeasedJob, StoreError> {
+        let lane: i32 = row.get(4);
+        let id: i64 = row.get(0);
+        let lane = self.lane(lane).ok_or_else(|| StoreError::Corrupt { table: "ready", id, why: format!("its lane {lane} is unknown") })?;
+        let timeout: Option<i32> = row.get(9);
+        Ok(LeasedJob {
+            lease: Lease { id, lease: row.get(1) },
+            lane,
+            attempt: row.get(2),
+            started_at: row.get(3),
+            priority: row.get(5),
+            run_at: row.get(6),
+            created_at: row.get(7),
+            max_attempts: row.get(8),
+            timeout: timeout.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+            expired: row.get(10),
+            request_id: row.get(11),
+            traceparent: row.get(12),
+            tags: row.get::<_, Option<Vec<String>>>(13).unwrap_or_default(),
+            meta: row.get(14),
+            args: row.get(15),
+        })
+    }
+}

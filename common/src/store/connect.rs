@@ -1,0 +1,207 @@
+//! How to reach PostgreSQL: URLs with libpq's meaning of `sslmode`, TLS, the pool.
+
+use std::{sync::Arc, time::Duration};
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+use secrecy::SecretString;
+use tokio_postgres::{Config, config::SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use url::Url;
+
+use crate::settings::{DatabaseSettings, SettingError, reveal};
+
+/// Longest wait for a connection, new or from the pool: well below a request's 5 s, so that its answer comes in time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A peer that does not acknowledge for that long is gone; else a cut cable would hold a connection for 15 minutes.
+const TCP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How far a server's certificate is trusted: libpq's `sslmode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// `disable`, `prefer`, `require`: whatever certificate it has.
+    Any,
+    /// `verify-ca`, `verify-full`: signed by `sslrootcert` or a root of the system; the host name is checked too.
+    Verified,
+}
+
+/// A parsed connection URL.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub(super) config: Config,
+    trust: Trust,
+    root_certificate: Option<String>,
+}
+
+/// Parses a connection URL.
+///
+/// tokio-postgres does not know `sslmode=verify-*`, `sslrootcert` and some values of `target_session_attrs`; they are
+/// taken out first.
+///
+/// # Errors
+/// In words, without the URL, which may hold a password.
+pub fn parse(text: &str) -> Result<Target, String> {
+    const FORM: &str = "must be postgres://user:password@host:port/name";
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    if !matches!(scheme, "postgres" | "postgresql") {
+        return Err(FORM.to_owned());
+    }
+    // `url` refuses several hosts, so only the query is looked at with it
+    let (base, query) = text.split_once('?').unwrap_or((text, ""));
+    let options = Url::parse(&format!("http://x/?{query}")).map_err(|error| format!("{FORM}: {error}"))?;
+    let (mut trust, mut root_certificate, mut kept) = (Trust::Any, None, Vec::new());
+    let mut mode = SslMode::Prefer;
+    for (key, value) in options.query_pairs() {
+        match (key.as_ref(), value.as_ref()) {
+            ("sslmode", "disable") => mode = SslMode::Disable,
+            ("sslmode", "allow" | "prefer") => mode = SslMode::Prefer,
+            ("sslmode", "require") => mode = SslMode::Require,
+            ("sslmode", "verify-ca" | "verify-full") => (mode, trust) = (SslMode::Require, Trust::Verified),
+            ("sslmode", other) => return Err(format!("has sslmode={other}; there are disable, prefer, require, verify-ca, verify-full")),
+            ("sslrootcert", path) => root_certificate = Some(path.to_owned()),
+            ("target_session_attrs", "primary") => kept.push(("target_session_attrs".to_owned(), "read-write".to_owned())),
+            (key, value) => kept.push((key.to_owned(), value.to_owned())),
+        }
+    }
+    let query = kept
+        .iter()
+        .map(|(k, v)| format!("{k}={}", url::form_urlencoded::byte_serialize(v.as_bytes()).collect::<String>().replace('+', "%20")))
+        .collect::<Vec<_>>()
+        .join("&");
+    let mut config: Config = format!("{base}?{query}").parse().map_err(|error| format!("{FORM}: {}", crate::log::chain(&error)))?;
+    config.ssl_mode(mode).keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(TCP_TIMEOUT);
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    Ok(Target { config, trust, root_certificate })
+}
+
+impl Target {
+    /// From a setting that was checked when it was read.
+    pub(super) fn from_setting(url: &SecretString, application_name: &str) -> Result<Self, SettingError> {
+        let mut target = parse(reveal(url)).map_err(|why| SettingError(format!("LONGSHORE_DATABASE__URL {why}")))?;
+        if target.config.get_application_name().is_none() {
+            target.config.application_name(application_name);
+        }
+        Ok(target)
+    }
+
+    /// Host, port and database, for messages; never the password.
+    pub fn shown(&self) -> String {
+        use tokio_postgres::config::Host;
+        let ports = self.config.get_ports();
+        let hosts = self.config.get_hosts().iter().enumerate().map(|(i, host)| {
+            let port = ports.get(i).or(ports.first()).copied().unwrap_or(5432);
+            match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                Host::Unix(path) => format!("{}:{port}", path.display()),
+            }
+        });
+        format!("{}/{}", hosts.collect::<Vec<_>>().join(","), self.config.get_dbname().or(self.config.get_user()).unwrap_or("postgres"))
+    }
+
+    pub(super) fn tls(&self) -> Result<MakeRustlsConnect, SettingError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| SettingError(format!("TLS cannot be set up: {error}")))?;
+        let config = match (self.trust, &self.root_certificate) {
+            (Trust::Any, _) => builder.dangerous().with_custom_certificate_verifier(Arc::new(TakesAny(provider))).with_no_client_auth(),
+            (Trust::Verified, Some(path)) => {
+                let broken = |error: &dyn std::fmt::Display| SettingError(format!("sslrootcert {path} cannot be used: {error}"));
+                let mut roots = RootCertStore::empty();
+                for certificate in CertificateDer::pem_file_iter(path).map_err(|e| broken(&e))? {
+                    roots.add(certificate.map_err(|e| broken(&e))?).map_err(|e| broken(&e))?;
+                }
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+            (Trust::Verified, None) => {
+                let native = MakeRustlsConnect::with_native_certs().map(|(connect, _unreadable)| connect);
+                return native.map_err(|error| SettingError(format!("the system's root certificates cannot be read: {error:?}")));
+            }
+        };
+        Ok(MakeRustlsConnect::new(config))
+    }
+
+    pub(super) fn pool(&self, settings: &DatabaseSettings) -> Result<Pool, SettingError> {
+        let manager = Manager::from_config(self.config.clone(), self.tls()?, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        Pool::builder(manager)
+            .max_size(settings.pool)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts { wait: Some(CONNECT_TIMEOUT), create: Some(CONNECT_TIMEOUT), recycle: Some(CONNECT_TIMEOUT) })
+            .post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move {
+                    // A statement that outlives its caller holds the connection for the next one: the server ends it.
+                    client.batch_execute("set statement_timeout = '30s'; set lock_timeout = '10s'; set jit = off").await.map_err(HookError::Backend)
+                })
+            }))
+            .build()
+            .map_err(|error| SettingError(format!("the connection pool cannot be set up: {error}")))
+    }
+}
+
+/// `sslmode=require` encrypts, and trusts whoever answers, as libpq does.
+#[derive(Debug)]
+struct TakesAny(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for TakesAny {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_urls_that_libpq_takes() {
+        for url in [
+            "postgres://demo:demo@db:5432/demo",
+            "postgresql://u@a,b:5433/n?target_session_attrs=primary&sslmode=verify-full&sslrootcert=/x.pem",
+            "postgres://postgres@%2Ftmp%2Fsocket/longshore?application_name=x%20y",
+        ] {
+            parse(url).unwrap_or_else(|why| panic!("{url}: {why}"));
+        }
+        assert_eq!(parse("postgres://u:secret@a,b:5433/n").expect("fine").shown(), "a:5432,b:5433/n");
+    }
+
+    #[test]
+    fn refuses_without_showing_the_password() {
+        for url in ["mysql://u:secret@h/n", "postgres://u:secret@h:port/n", "postgres://u:secret@h/n?sslmode=perhaps", "host=h password=secret"] {
+            let why = parse(url).expect_err(url);
+            assert!(!why.contains("secret"), "{why}");
+        }
+    }
+}

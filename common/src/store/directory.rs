@@ -1,0 +1,100 @@
+//! Which lane is which: kinds and queues by their short numbers. Lanes are few, and are never changed once made, so each
+//! process remembers them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+};
+
+use super::{Statement, Store, StoreError, statement};
+use crate::job::{Kind, QueueName};
+
+const LANE_OF: Statement = statement!("make the lanes of new kinds", "queues/lane_of.sql");
+const LANES_AFTER: Statement = statement!("read the new lanes", "queues/lanes_after.sql");
+
+/// One kind in one queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// Its short number.
+    pub lane: i32,
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its kind.
+    pub kind: Kind,
+}
+
+#[derive(Default)]
+pub(super) struct Directory {
+    lanes: RwLock<Lanes>,
+}
+
+#[derive(Default)]
+struct Lanes {
+    by_name: HashMap<QueueName, HashMap<Kind, i32>>,
+    by_number: HashMap<i32, Arc<Lane>>,
+    highest: i32,
+}
+
+impl Directory {
+    fn get(&self, queue: &QueueName, kind: &Kind) -> Option<i32> {
+        self.lanes.read().expect("no panic while held").by_name.get(queue)?.get(kind).copied()
+    }
+
+    fn add(&self, lane: Lane) {
+        let mut lanes = self.lanes.write().expect("no panic while held");
+        lanes.highest = lanes.highest.max(lane.lane);
+        lanes.by_name.entry(lane.queue.clone()).or_default().insert(lane.kind.clone(), lane.lane);
+        lanes.by_number.insert(lane.lane, Arc::new(lane));
+    }
+}
+
+impl Store {
+    /// The lanes of jobs that are about to be enqueued; those that are new are made first, in a transaction of their own.
+    pub(super) async fn lanes_of(&self, jobs: &[(&QueueName, &Kind)]) -> Result<Vec<i32>, StoreError> {
+        let directory = &self.0.directory;
+        let mut unknown: Vec<(&QueueName, &Kind)> = jobs.iter().copied().filter(|(queue, kind)| directory.get(queue, kind).is_none()).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        for some in unknown.chunks(1000) {
+            let (queues, kinds): (Vec<&str>, Vec<&str>) = some.iter().map(|(queue, kind)| (&***queue, &***kind)).unzip();
+            let rows = self.query(LANE_OF, &[&queues, &kinds]).await?;
+            for ((queue, kind), row) in some.iter().zip(&rows) {
+                directory.add(Lane { lane: row.get(0), queue: (*queue).clone(), kind: (*kind).clone() });
+            }
+        }
+        Ok(jobs.iter().map(|(queue, kind)| directory.get(queue, kind).expect("was made above")).collect())
+    }
+
+    /// Learns of lanes that others have made; returns whether there were any.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn learn_lanes(&self) -> Result<bool, StoreError> {
+        // not "> highest known" alone: a lower number may be committed after a higher one, so look a little back
+        let highest = self.0.directory.lanes.read().expect("no panic while held").highest;
+        let rows = self.query(LANES_AFTER, &[&(highest - 100)]).await?;
+        let mut learnt = false;
+        for row in rows {
+            let number: i32 = row.get(0);
+            if self.lane(number).is_some() {
+                continue;
+            }
+            let corrupt = |why: &str| StoreError::Corrupt { table: "lanes", id: number.into(), why: why.to_owned() };
+            let queue = QueueName::new(row.get(1)).map_err(|why| corrupt(&format!("its queue {why}")))?;
+            let kind = Kind::new(row.get(2)).map_err(|why| corrupt(&format!("its kind {why}")))?;
+            self.0.directory.add(Lane { lane: number, queue, kind });
+            learnt = true;
+        }
+        Ok(learnt)
+    }
+
+    /// The lane with that number, if it is known.
+    pub fn lane(&self, number: i32) -> Option<Arc<Lane>> {
+        self.0.directory.lanes.read().expect("no panic while held").by_number.get(&number).cloned()
+    }
+
+    /// All lanes that are known.
+    pub fn known_lanes(&self) -> Vec<Arc<Lane>> {
+        self.0.directory.lanes.read().expect("no panic while held").by_number.values().cloned().collect()
+    }
+}

@@ -1,0 +1,309 @@
+//! The one way in: jobs are written by `longshore.enqueue_batch`, however they come.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::Row;
+
+use super::{Statement, Store, StoreError, query_on, statement};
+use crate::{
+    job::{JobState, NewJob, When},
+    json::RawJson,
+};
+
+const ENQUEUE: Statement = statement!("enqueue jobs", "jobs/enqueue.sql");
+
+/// Jobs a statement at most: large enough to be cheap, small enough to be short.
+const CHUNK_JOBS: usize = 1000;
+/// Bytes of args a statement at most, so that a batch of large jobs is not encoded all at once.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
+/// Where jobs come from: written beside each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Name of the API key.
+    pub enqueued_by: Option<String>,
+    /// Id of the request.
+    pub request_id: Option<String>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+}
+
+/// What became of a new job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is stored.
+    New {
+        /// Its id.
+        id: i64,
+        /// When it is due.
+        run_at: Timestamp,
+        /// When it was stored.
+        created_at: Timestamp,
+        /// When it expires.
+        expires_at: Option<Timestamp>,
+    },
+    /// Its unique key is held; `replaced`: by a job that waits and has now become this one.
+    Duplicate {
+        /// The standing job.
+        id: i64,
+        /// Whether it was overwritten.
+        replaced: bool,
+    },
+}
+
+impl Enqueued {
+    /// The job that is now there.
+    pub fn id(&self) -> i64 {
+        match self {
+            Self::New { id, .. } | Self::Duplicate { id, .. } => *id,
+        }
+    }
+
+    /// The state of a new job.
+    pub fn state(run_at: Timestamp, created_at: Timestamp) -> JobState {
+        JobState::of_new(run_at <= created_at)
+    }
+}
+
+/// What the statement said of one job.
+enum Verdict {
+    Done(Enqueued),
+    KeyHeld { standing: i64 },
+}
+
+impl Store {
+    /// Enqueues jobs, all or nothing, and returns what became of each, in their order. When it returns, they are durable.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyHeld`] where a unique key with `on_conflict: reject` is held; nothing is stored then.
+    pub async fn enqueue(&self, jobs: &[NewJob], origin: &Origin) -> Result<Vec<Enqueued>, StoreError> {
+        let names: Vec<_> = jobs.iter().map(|job| (&job.queue, &job.kind)).collect();
+        let lanes = self.lanes_of(&names).await?;
+        self.transaction("enqueue jobs", async |transaction| {
+            let mut enqueued = Vec::with_capacity(jobs.len());
+            let mut start = 0;
+            while start < jobs.len() {
+                let end = start + chunk_length(jobs[start..].iter());
+                let batch: Vec<(&NewJob, &Origin)> = jobs[start..end].iter().map(|job| (job, origin)).collect();
+                for (offset, verdict) in enqueue_chunk(transaction, &lanes[start..end], &batch).await?.into_iter().enumerate() {
+                    enqueued.push(accept(verdict, start + offset, batch[offset].0)?);
+                }
+                start = end;
+            }
+            Ok(enqueued)
+        })
+        .await
+    }
+
+    /// Enqueues jobs that do not belong together: one statement, one commit, and each gets its own answer.
+    async fn enqueue_together(&self, jobs: &[(NewJob, Origin)]) -> Result<Vec<Verdict>, StoreError> {
+        let names: Vec<_> = jobs.iter().map(|(job, _)| (&job.queue, &job.kind)).collect();
+        let lanes = self.lanes_of(&names).await?;
+        let batch: Vec<(&NewJob, &Origin)> = jobs.iter().map(|(job, origin)| (job, origin)).collect();
+        for _ in 0..3 {
+            let result = self.run("enqueue jobs", async |connection| enqueue_chunk(&*connection, &lanes, &batch).await).await;
+            if !result.as_ref().is_err_and(StoreError::is_collision) {
+                return result;
+            }
+        }
+        self.run("enqueue jobs", async |connection| enqueue_chunk(&*connection, &lanes, &batch).await).await
+    }
+}
+
+fn accept(verdict: Verdict, index: usize, job: &NewJob) -> Result<Enqueued, StoreError> {
+    match verdict {
+        Verdict::Done(enqueued) => Ok(enqueued),
+        Verdict::KeyHeld { standing } => Err(StoreError::KeyHeld { index, key: job.unique.as_ref().map(|u| u.key.clone()).unwrap_or_default(), standing }),
+    }
+}
+
+/// How many of the next jobs go into one statement.
+fn chunk_length<'a>(jobs: impl Iterator<Item = &'a NewJob>) -> usize {
+    let mut bytes = 0;
+    let fits = jobs.take(CHUNK_JOBS).take_while(|job| {
+        let first = bytes == 0;
+        bytes += job.args.as_str().len();
+        first || bytes <= CHUNK_BYTES
+    });
+    fits.count()
+}
+
+/// One column of a batch: empty where no job uses the field, which PostgreSQL pads with nulls for next to nothing.
+fn column<'a, T>(batch: &[(&'a NewJob, &'a Origin)], value: impl Fn(&'a NewJob, &'a Origin) -> Option<T>) -> Vec<Option<T>> {
+    let mut column: Vec<Option<T>> = Vec::new();
+    for (index, (job, origin)) in batch.iter().enumerate() {
+        let value = value(job, origin);
+        if value.is_some() && column.is_empty() {
+            column.reserve_exact(batch.len());
+            column.extend((0..index).map(|_| None));
+        }
+        if value.is_some() || !column.is_empty() {
+            column.push(value);
+        }
+    }
+    column
+}
+
+async fn enqueue_chunk<C: deadpool_postgres::GenericClient>(connection: &C, lanes: &[i32], batch: &[(&NewJob, &Origin)]) -> Result<Vec<Verdict>, StoreError> {
+    let args: Vec<&RawJson> = batch.iter().map(|(job, _)| &job.args).collect();
+    let priorities = column(batch, |job, _| (job.priority != 0).then_some(job.priority));
+    let max_attempts: Vec<i16> = batch.iter().map(|(job, _)| job.max_attempts).collect();
+    let timeouts = column(batch, |job, _| job.timeout.map(|t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX)));
+    let run_ats = column(batch, |job, _| if let When::At(time) = job.when { Some(time) } else { None });
+    let delays = column(batch, |job, _| if let When::After(delay) = job.when { Some(delay.as_secs_f64()) } else { None });
+    let expires_in = column(batch, |job, _| job.expires_in.map(|d| d.as_secs_f64()));
+    let concurrency_keys = column(batch, |job, _| job.concurrency_key.as_deref());
+    let retries = column(batch, |job, _| job.retry.as_ref().and_then(|retry| RawJson::from_value(retry).ok()));
+    let tags = column(batch, |job, _| (!job.tags.is_empty()).then(|| RawJson::from_value(&job.tags).ok()).flatten());
+    let metas = column(batch, |job, _| job.meta.as_ref());
+    let enqueued_by = column(batch, |_, origin| origin.enqueued_by.as_deref());
+    let request_ids = column(batch, |_, origin| origin.request_id.as_deref());
+    let traceparents = column(batch, |_, origin| origin.traceparent.as_deref());
+    let unique_keys = column(batch, |job, _| job.unique.as_ref().map(|u| u.key.as_str()));
+    let unique_whiles = column(batch, |job, _| job.unique.as_ref().and_then(|u| u.rule).map(crate::job::UniqueWhile::word));
+    let unique_fors = column(batch, |job, _| job.unique.as_ref().and_then(|u| u.lasts).map(|d: Duration| d.as_secs_f64()));
+    let on_conflicts = column(batch, |job, _| job.unique.as_ref().map(|u| u.on_conflict.word()));
+    let rows = query_on(
+        connection,
+        ENQUEUE,
+        &[
+            &lanes,
+            &args,
+            &priorities,
+            &max_attempts,
+            &timeouts,
+            &run_ats,
+            &delays,
+            &expires_in,
+            &concurrency_keys,
+            &retries,
+            &tags,
+            &metas,
+            &enqueued_by,
+            &request_ids,
+            &traceparents,
+            &unique_keys,
+            &unique_whiles,
+            &unique_fors,
+            &on_conflicts,
+        ],
+    )
+    .await?;
+    verdicts(&rows, batch.len())
+}
+
+/// Puts the rows into the order of the jobs: those with an `ord` say which they are; the others were numbered by the
+/// sequence in the order of the jobs.
+fn verdicts(rows: &[Row], jobs: usize) -> Result<Vec<Verdict>, StoreError> {
+    let mut verdicts: Vec<Option<Verdict>> = (0..jobs).map(|_| None).collect();
+    let mut new: Vec<(i64, &Row)> = Vec::with_capacity(jobs);
+    for row in rows {
+        let (ord, id): (Option<i32>, i64) = (row.get(0), row.get(1));
+        let Some(place) = ord.map(|ord| usize::try_from(ord - 1).unwrap_or(usize::MAX)) else {
+            new.push((id, row));
+            continue;
+        };
+        if let Some(verdict) = verdicts.get_mut(place) {
+            *verdict = Some(match row.get::<_, &str>(2) {
+                "conflict" => Verdict::KeyHeld { standing: id },
+                verdict => Verdict::Done(Enqueued::Duplicate { id, replaced: verdict == "replaced" }),
+            });
+        }
+    }
+    new.sort_unstable_by_key(|(id, _)| *id);
+    let mut new = new.into_iter();
+    for verdict in verdicts.iter_mut().filter(|v| v.is_none()) {
+        *verdict = new.next().map(|(id, row)| Verdict::Done(Enqueued::New { id, run_at: row.get(3), created_at: row.get(4), expires_at: row.get(5) }));
+    }
+    let complete = rows.len() == jobs;
+    verdicts.into_iter().collect::<Option<Vec<_>>>().filter(|_| complete).ok_or_else(|| StoreError::Corrupt {
+        table: "enqueue_batch",
+        id: 0,
+        why: format!("{} answers for {jobs} jobs", rows.len()),
+    })
+}
+
+/// Enqueues single jobs of many callers together: whoever comes while a statement is under way waits for the next one,
+/// and all who wait go into it. No timer; one caller alone waits for nothing.
+#[derive(Debug, Clone)]
+pub struct Coalescer {
+    queue: mpsc::Sender<Waiting>,
+}
+
+struct Waiting {
+    job: NewJob,
+    origin: Origin,
+    answer: oneshot::Sender<Result<Enqueued, StoreError>>,
+}
+
+/// Statements under way at once: while one commits, the next one is filled. More only make them smaller.
+const WRITERS: usize = 2;
+/// Callers that may wait before further ones are held up.
+const MAX_WAITING: usize = 10_000;
+
+impl Coalescer {
+    /// Starts the writers; they end when the coalescer and all its clones are dropped.
+    pub fn start(store: &Store) -> Self {
+        let (queue, waiting) = mpsc::channel(MAX_WAITING);
+        let waiting = std::sync::Arc::new(tokio::sync::Mutex::new(waiting));
+        for _ in 0..WRITERS {
+            tokio::spawn(write(store.clone(), waiting.clone()));
+        }
+        Self { queue }
+    }
+
+    /// Enqueues one job. When it returns, the job is durable.
+    ///
+    /// # Errors
+    /// This job's own: a neighbour in the same statement cannot fail it.
+    pub async fn enqueue(&self, job: NewJob, origin: Origin) -> Result<Enqueued, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let stopped = || StoreError::Unavailable { what: "enqueue a job", source: super::Away::Broken("the server is stopping".to_owned()) };
+        self.queue.send(Waiting { job, origin, answer }).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+}
+
+async fn write(store: Store, waiting: std::sync::Arc<tokio::sync::Mutex<mpsc::Receiver<Waiting>>>) {
+    let mut batch = Vec::with_capacity(CHUNK_JOBS);
+    loop {
+        if waiting.lock().await.recv_many(&mut batch, CHUNK_JOBS).await == 0 {
+            return;
+        }
+        while !batch.is_empty() {
+            let length = chunk_length(batch.iter().map(|w| &w.job));
+            let (jobs, answers): (Vec<_>, Vec<_>) = batch.drain(..length).map(|w| ((w.job, w.origin), w.answer)).unzip();
+            write_chunk(&store, jobs, answers).await;
+        }
+    }
+}
+
+async fn write_chunk(store: &Store, jobs: Vec<(NewJob, Origin)>, answers: Vec<oneshot::Sender<Result<Enqueued, StoreError>>>) {
+    match store.enqueue_together(&jobs).await {
+        Ok(verdicts) => {
+            for ((verdict, answer), (job, _)) in verdicts.into_iter().zip(answers).zip(&jobs) {
+                let _ = answer.send(accept(verdict, 0, job)); // a caller who has gone does not want it
+            }
+        }
+        Err(StoreError::Refused { .. }) if jobs.len() > 1 => {
+            // one of them is at fault: each on its own, so that only that one fails
+            for (one, answer) in jobs.into_iter().zip(answers) {
+                let result = store.enqueue_together(std::slice::from_ref(&one)).await;
+                let _ = answer.send(result.and_then(|mut v| accept(v.remove(0), 0, &one.0)));
+            }
+        }
+        Err(StoreError::Unavailable { what, source }) => {
+            for answer in answers {
+                let _ = answer.send(Err(StoreError::Unavailable { what, source: source.clone() }));
+            }
+        }
+        Err(error) => {
+            // one job, and it is at fault
+            if let Some(answer) = answers.into_iter().next() {
+                let _ = answer.send(Err(error));
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What can go wrong in the store.
+
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+
+/// Why a call of the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// PostgreSQL is down, cut off, read-only or full of connections. It may come back: try again. Where it was a write,
+    /// it is not known whether it was stored.
+    #[error("the database is away: could not {what}")]
+    Unavailable {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Away,
+    },
+    /// The unique key of a new job with `on_conflict: reject` is held.
+    #[error("unique key \"{key}\" is held by job {standing}")]
+    KeyHeld {
+        /// Index of the job among those that were to be enqueued.
+        index: usize,
+        /// The key.
+        key: String,
+        /// Who holds it.
+        standing: i64,
+    },
+    /// The database refused a statement: a value that it cannot take, or a fault of ours.
+    #[error("the database refused to {what}")]
+    Refused {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        #[source]
+        source: DatabaseSaid,
+    },
+    /// A row does not fit its type: somebody changed the tables by hand, or a fault of ours.
+    #[error("{table} {id} is corrupt: {why}")]
+    Corrupt {
+        /// Which table or view.
+        table: &'static str,
+        /// Which row.
+        id: i64,
+        /// What does not fit.
+        why: String,
+    },
+}
+
+/// Why the database cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Away {
+    /// It did not answer in time.
+    #[error("no answer within {}", crate::duration::display(*.0))]
+    Silent(Duration),
+    /// The connection could not be made, or broke.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// An error of PostgreSQL in full: tokio-postgres shows no more than "db error".
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct DatabaseSaid {
+    text: String,
+    code: Option<SqlState>,
+}
+
+impl StoreError {
+    /// Whether trying again later may help.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+
+    /// Whether the transaction met another one and may simply be repeated.
+    pub(super) fn is_collision(&self) -> bool {
+        let Self::Refused { source, .. } = self else { return false };
+        matches!(source.code, Some(SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED))
+    }
+
+    pub(super) fn from_postgres(what: &'static str, error: &tokio_postgres::Error) -> Self {
+        let Some(db) = error.as_db_error() else {
+            // what is not said by the server is the connection's fault, except what we encoded or read wrongly
+            let text = crate::log::chain(error);
+            return if error.is_closed()
+                || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>())
+                || text.contains("connect")
+                || text.contains("timeout")
+            {
+                Self::Unavailable { what, source: Away::Broken(text) }
+            } else {
+                Self::Refused { what, source: DatabaseSaid { text, code: None } }
+            };
+        };
+        let mut text = format!("{} ({})", db.message(), db.code().code());
+        for (name, part) in [("detail", db.detail()), ("hint", db.hint()), ("where", db.where_())] {
+            if let Some(part) = part {
+                text += &format!("; {name}: {}", part.replace('\n', " "));
+            }
+        }
+        let code = db.code();
+        let class = code.code().get(..2).unwrap_or_default();
+        // 08 connection, 53 resources (too many connections, disk full), 57 operator intervention, 58 system error,
+        // 28 authorization, 3D no such database, 25006 read-only
+        let away =
+            matches!(class, "08" | "53" | "57" | "58" | "28" | "3D") && *code != SqlState::QUERY_CANCELED || *code == SqlState::READ_ONLY_SQL_TRANSACTION;
+        if away {
+            Self::Unavailable { what, source: Away::Broken(text) }
+        } else {
+            Self::Refused { what, source: DatabaseSaid { text, code: Some(code.clone()) } }
+        }
+    }
+
+    pub(super) fn from_pool(what: &'static str, error: &deadpool_postgres::PoolError) -> Self {
+        use deadpool_postgres::PoolError;
+        match error {
+            PoolError::Backend(error) => match Self::from_postgres(what, error) {
+                Self::Refused { what, source } => Self::Unavailable { what, source: Away::Broken(source.text) },
+                other => other,
+            },
+            PoolError::Timeout(kind) => Self::Unavailable {
+                what,
+                source: Away::Broken(match kind {
+                    deadpool_postgres::TimeoutType::Wait => "all connections of the pool are in use (LONGSHORE_DATABASE__POOL)".to_owned(),
+                    _ => "no connection could be made in time".to_owned(),
+                }),
+            },
+            other => Self::Unavailable { what, source: Away::Broken(crate::log::chain(other)) },
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Reading: one job, lists of jobs, queues. All of it is the view `longshore.jobs`, driven by the narrowest index that a
+//! filter has.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_postgres::{Row, types::ToSql};
+
+use super::{Statement, Store, StoreError, query_on, statement};
+use crate::{
+    job::{AttemptView, JobState, JobView, OutcomeKind, view::Seconds},
+    json::RawJson,
+};
+
+const GET: Statement = statement!("read a job", "jobs/get.sql");
+const HISTORY: Statement = statement!("read the history of a job", "jobs/history.sql");
+const QUEUES: Statement = statement!("list the queues", "queues/list.sql");
+
+/// What a list of jobs is narrowed to; everything that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct JobFilter {
+    /// One of these states.
+    pub states: Vec<JobState>,
+    /// One of these queues.
+    pub queues: Vec<String>,
+    /// One of these kinds.
+    pub kinds: Vec<String>,
+    /// All of these labels: `t:tag`, `m:key=value`.
+    pub labels: Vec<String>,
+    /// This unique key.
+    pub unique_key: Option<String>,
+    /// This concurrency key.
+    pub concurrency_key: Option<String>,
+    /// Enqueued at or after.
+    pub created_after: Option<Timestamp>,
+    /// Enqueued before.
+    pub created_before: Option<Timestamp>,
+    /// Finished at or after.
+    pub finished_after: Option<Timestamp>,
+    /// Finished before.
+    pub finished_before: Option<Timestamp>,
+}
+
+/// Which of the large fields a list shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// `args`
+    pub args: bool,
+    /// `result`
+    pub result: bool,
+}
+
+/// A queue, as it is shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct QueueView {
+    /// Its name.
+    pub name: String,
+    /// Jobs by state.
+    pub counts: Counts,
+    /// Whether one of the counts of waiting jobs is an estimate.
+    pub estimated: bool,
+    /// Seconds that the longest waiting available job has waited; null: none waits.
+    pub oldest_available_age: Option<f64>,
+    /// Live workers that serve it.
+    pub workers: i64,
+}
+
+/// Jobs by state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names are those of the states")]
+pub struct Counts {
+    pub scheduled: i64,
+    pub available: i64,
+    pub running: i64,
+    pub retryable: i64,
+    pub blocked: i64,
+    pub succeeded: i64,
+    pub failed: i64,
+    pub cancelled: i64,
+}
+
+impl Store {
+    /// One job; `None`: there is none with that id.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn job(&self, id: i64) -> Result<Option<JobView>, StoreError> {
+        let rows = self.query(GET, &[&id]).await?;
+        rows.first().map(|row| view(row, Fields { args: true, result: true })).transpose()
+    }
+
+    /// One job with its last 20 attempts, oldest first; one that runs is among them.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn job_with_history(&self, id: i64) -> Result<Option<(JobView, Vec<AttemptView>)>, StoreError> {
+        self.run("read a job", async |connection| {
+            // pipelined: two statements, one round trip; a job that moves between them shows in one place or the other
+            let (job, history) = futures_util::future::try_join(query_on(&*connection, GET, &[&id]), query_on(&*connection, HISTORY, &[&id])).await?;
+            let Some(row) = job.first() else { return Ok(None) };
+            let history = history.iter().map(|row| attempt(id, row)).collect::<Result<_, _>>()?;
+            Ok(Some((view(row, Fields { args: true, result: true })?, history)))
+        })
+        .await
+    }
+
+    /// Jobs by filter, newest first, with ids below `before`.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn list_jobs(&self, filter: &JobFilter, fields: Fields, before: Option<i64>, limit: i64) -> Result<Vec<JobView>, StoreError> {
+        let (text, params) = list_statement(filter, before.unwrap_or(i64::MAX), limit);
+        let rows = self
+            .run("list jobs", async |connection| {
+                let failed = |error: tokio_postgres::Error| StoreError::from_postgres("list jobs", &error);
+                let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| &**p as &(dyn ToSql + Sync)).collect();
+                let prepared = connection.prepare_cached(&text).await.map_err(failed)?;
+                connection.query(&prepared, &params).await.map_err(failed)
+            })
+            .await?;
+        rows.iter().map(|row| view(row, fields)).collect()
+    }
+
+    /// All queues, by name; with a name, that one.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn queues(&self, name: Option<&str>) -> Result<Vec<QueueView>, StoreError> {
+        let rows = self.query(QUEUES, &[&name]).await?;
+        Ok(rows
+            .iter()
+            .map(|row| QueueView {
+                name: row.get(0),
+                counts: Counts {
+                    available: row.get(1),
+                    running: row.get(2),
+                    scheduled: row.get(3),
+                    retryable: row.get(4),
+                    blocked: 0,
+                    succeeded: row.get(5),
+                    failed: row.get(6),
+                    cancelled: row.get(7),
+                },
+                estimated: row.get(8),
+                oldest_available_age: row.get(9),
+                workers: row.get(10),
+            })
+            .collect())
+    }
+}
+
+type Param = Box<dyn ToSql + Sync + Send>;
+
+/// The one statement whose text depends on its input: its WHERE is put together from constant fragments, since
+/// `$n is null or …` would defeat the index under a generic plan. The driver is the narrowest index the filter has; the
+/// other conditions are tested on each of its rows.
+fn list_statement(filter: &JobFilter, before: i64, limit: i64) -> (String, Vec<Param>) {
+    let mut params: Vec<Param> = vec![Box::new(before), Box::new(limit)];
+    let mut param = |value: Param| {
+        params.push(value);
+        params.len()
+    };
+    let mut labels = filter.labels.iter();
+    let unhappy_alone = match filter.states[..] {
+        [state @ (JobState::Failed | JobState::Cancelled)] => Some(state),
+        _ => None,
+    };
+    // Each driver gives ids, newest first, below $1. A row comparison instead of an equality keeps the planner on the
+    // index that is meant: with `lane = $n` it would walk the primary key for a rare kind.
+    let driver = if let Some(label) = labels.next() {
+        format!("select id from longshore.labels where label = ${} and id < $1 order by label desc, id desc", param(Box::new(label.clone())))
+    } else if let Some(key) = &filter.unique_key {
+        format!("select id from longshore.job_data where unique_key = ${} and id < $1 order by unique_key desc, id desc", param(Box::new(key.clone())))
+    } else if let Some(key) = &filter.concurrency_key {
+        format!(
+            "select id from longshore.job_data where concurrency_key = ${} and id < $1 order by concurrency_key desc, id desc",
+            param(Box::new(key.clone()))
+        )
+    } else if let Some(state) = unhappy_alone {
+        format!("select id from longshore.finished where state <> 'succeeded' and state = '{}' and id < $1 order by state desc, id desc", state.word())
+    } else if filter.states == [JobState::Running] {
+        "select id from longshore.running where id < $1 order by id desc".to_owned()
+    } else if filter.states == [JobState::Succeeded] && filter.queues.is_empty() && filter.kinds.is_empty() {
+        "select id from longshore.finished where state = 'succeeded' and id < $1 order by id desc".to_owned()
+    } else if !filter.queues.is_empty() || !filter.kinds.is_empty() {
+        let mut of = Vec::new();
+        if !filter.queues.is_empty() {
+            of.push(format!("q.name = any(${})", param(Box::new(filter.queues.clone()))));
+        }
+        if !filter.kinds.is_empty() {
+            of.push(format!("l.kind = any(${})", param(Box::new(filter.kinds.clone()))));
+        }
+        format!(
+            "select x.id from longshore.lanes l join longshore.queues q using (queue) cross join lateral
+               (select i.id from longshore.job_data i where i.lane >= l.lane and (i.lane, i.id) < (l.lane, $1) order by i.lane desc, i.id desc) x
+              where {} order by x.id desc",
+            of.join(" and ")
+        )
+    } else {
+        "select id from longshore.job_data where id < $1 order by id desc".to_owned()
+    };
+    let mut conditions = vec!["true".to_owned()];
+    if !filter.states.is_empty() {
+        let words: Vec<String> = filter.states.iter().map(|s| s.word().to_owned()).collect();
+        conditions.push(format!("v.state = any(${}::text[]::longshore.job_state[])", param(Box::new(words))));
+    }
+    if !filter.queues.is_empty() {
+        conditions.push(format!("v.queue = any(${})", param(Box::new(filter.queues.clone()))));
+    }
+    if !filter.kinds.is_empty() {
+        conditions.push(format!("v.kind = any(${})", param(Box::new(filter.kinds.clone()))));
+    }
+    for label in labels {
+        conditions.push(format!("exists (select from longshore.labels b where b.label = ${} and b.id = v.id)", param(Box::new(label.clone()))));
+    }
+    for (column, key) in [("unique_key", &filter.unique_key), ("concurrency_key", &filter.concurrency_key)] {
+        if let Some(key) = key {
+            conditions.push(format!("v.{column} = ${}", param(Box::new(key.clone()))));
+        }
+    }
+    for (condition, time) in [
+        ("v.created_at >=", filter.created_after),
+        ("v.created_at <", filter.created_before),
+        ("v.finished_at >=", filter.finished_after),
+        ("v.finished_at <", filter.finished_before),
+    ] {
+        if let Some(time) = time {
+            conditions.push(format!("{condition} ${}", param(Box::new(time))));
+        }
+    }
+    let text = format!(
+        "-- jobs/list\nselect v.* from ({driver}) d cross join lateral (select {COLUMNS} from longshore.jobs v where v.id = d.id offset 0) v where {} limit $2",
+        conditions.join(" and ")
+    );
+    (text, params)
+}
+
+/// The columns of the view that [`view`] reads, in its order; `sql/jobs/get.sql` names the same.
+const COLUMNS: &str = "id, kind, queue, state::text, args, priority, run_at, expires_at, attempt, max_attempts, timeout::float8, tags, meta, unique_key, \
+                       concurrency_key, result, error, worker, enqueued_by, request_id, created_at, started_at, finished_at";
+
+fn view(row: &Row, fields: Fields) -> Result<JobView, StoreError> {
+    let id: i64 = row.get("id");
+    let corrupt = |why: &str| StoreError::Corrupt { table: "jobs", id, why: why.to_owned() };
+    let state = row.get::<_, Option<&str>>("state").ok_or_else(|| corrupt("it stands in no place; see longshore.violations"))?;
+    Ok(JobView {
+        id,
+        kind: row.get("kind"),
+        queue: row.get("queue"),
+        state: JobState::from_word(state).ok_or_else(|| corrupt("its state is unknown"))?,
+        args: fields.args.then(|| row.get("args")),
+        priority: row.get("priority"),
+        run_at: row.get("run_at"),
+        expires_at: row.get("expires_at"),
+        attempt: row.get::<_, Option<i16>>("attempt").unwrap_or(0),
+        max_attempts: row.get("max_attempts"),
+        timeout: row.get::<_, Option<f64>>("timeout").map(Seconds),
+        tags: row.get::<_, Option<Vec<String>>>("tags").unwrap_or_default(),
+        meta: row.get::<_, Option<RawJson>>("meta").unwrap_or_else(RawJson::empty_object),
+        unique_key: row.get("unique_key"),
+        concurrency_key: row.get("concurrency_key"),
+        workflow_id: None,
+        schedule: None,
+        scheduled_for: None,
+        progress: None,
+        checkpoint: None,
+        result: fields.result.then(|| row.get("result")),
+        error: row.get("error"),
+        worker: row.get("worker"),
+        cancel_requested_at: None,
+        enqueued_by: row.get("enqueued_by"),
+        request_id: row.get("request_id"),
+        created_at: row.get("created_at"),
+        started_at: row.get("started_at"),
+        finished_at: row.get("finished_at"),
+    })
+}
+
+fn attempt(id: i64, row: &Row) -> Result<AttemptView, StoreError> {
+    let outcome: Option<&str> = row.get(4);
+    let outcome = outcome
+        .map(|word| {
+            OutcomeKind::ALL.into_iter().find(|o| o.word() == word).ok_or_else(|| StoreError::Corrupt { table: "attempts", id, why: format!("outcome {word}") })
+        })
+        .transpose()?;
+    Ok(AttemptView { attempt: row.get(0), worker: row.get(1), started_at: row.get(2), finished_at: row.get(3), outcome, error: row.get(5) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn get_reads_the_same_columns_as_lists() {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words(GET.text).contains(&words(COLUMNS)));
+    }
+}

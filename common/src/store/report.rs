@@ -1,0 +1,58 @@
+//! The one way out of running: outcomes are recorded by `longshore.report`, whoever holds the lease.
+
+use std::collections::HashSet;
+
+use super::{Statement, Store, StoreError, claim::Lease, statement};
+use crate::{job::JobState, outcome::Outcome};
+
+const REPORT: Statement = statement!("record outcomes", "jobs/report.sql");
+
+/// What became of the reports of one call.
+#[derive(Debug, Default)]
+pub struct Reported {
+    /// New states, of those that were recorded by this call.
+    pub states: Vec<(Lease, JobState)>,
+    /// Those whose lease was lost: nothing was changed. Whatever is in neither list was recorded before.
+    pub stale: HashSet<Lease>,
+}
+
+impl Store {
+    /// Records outcomes. A report may be repeated: the same lease with the same outcome is accepted again.
+    ///
+    /// # Errors
+    /// Where the database is away; then it is not known whether they were recorded, and they should be reported again.
+    pub async fn report(&self, reports: &[(Lease, Outcome)]) -> Result<Reported, StoreError> {
+        let ids: Vec<i64> = reports.iter().map(|(lease, _)| lease.id).collect();
+        let leases: Vec<i64> = reports.iter().map(|(lease, _)| lease.lease).collect();
+        let outcomes: Vec<&str> = reports.iter().map(|(_, outcome)| outcome.word()).collect();
+        let results = optional(reports.iter().map(|(_, outcome)| outcome.result()));
+        let errors = optional(reports.iter().map(|(_, outcome)| outcome.error()));
+        let delays = optional(reports.iter().map(|(_, outcome)| match outcome {
+            Outcome::Failed { retry_in, .. } => retry_in.map(|d| d.as_secs_f64()),
+            Outcome::Snoozed { delay } => Some(delay.as_secs_f64()),
+            _ => None,
+        }));
+        let mut collisions = 0;
+        let rows = loop {
+            match self.query(REPORT, &[&ids, &leases, &outcomes, &results, &errors, &delays]).await {
+                Err(error) if error.is_collision() && collisions < 3 => collisions += 1,
+                result => break result?,
+            }
+        };
+        let mut reported = Reported::default();
+        for row in rows {
+            let lease = Lease { id: row.get(0), lease: row.get(1) };
+            match row.get::<_, Option<&str>>(2).and_then(JobState::from_word) {
+                Some(state) => reported.states.push((lease, state)),
+                None => drop(reported.stale.insert(lease)),
+            }
+        }
+        Ok(reported)
+    }
+}
+
+/// An array parameter: empty where there is no value in it.
+fn optional<T>(values: impl Iterator<Item = Option<T>>) -> Vec<Option<T>> {
+    let values: Vec<Option<T>> = values.collect();
+    if values.iter().any(Option::is_some) { values } else { Vec::new() }
+}
