@@ -21,36 +21,54 @@ const BATCH: i32 = 1000;
 /// Rows that a prune takes at once: it deletes by index, in a few milliseconds.
 const PRUNE_BATCH: i32 = 5000;
 
+#[derive(Debug, Clone, Copy)]
+enum Duty {
+    Promote,
+    Rescue,
+    Expire,
+    Prune,
+    FoldTally,
+}
+
 /// Runs the duties until `stop`. `poll` is how late a job that becomes due may be found.
 pub async fn run(store: Store, waker: Waker, poll: Duration, stop: CancellationToken) {
+    let every = |period, duty| every(store.clone(), waker.clone(), duty, period, stop.clone());
     tokio::join!(
-        every(poll, &stop, async || promote(&store, &waker).await),
-        every(Duration::from_millis(500), &stop, async || rescue(&store).await),
-        every(Duration::from_secs(1), &stop, async || expire(&store).await),
-        every(Duration::from_secs(20), &stop, async || prune(&store).await),
-        every(Duration::from_secs(2), &stop, async || fold(&store).await),
+        every(poll, Duty::Promote),
+        every(Duration::from_millis(500), Duty::Rescue),
+        every(Duration::from_secs(1), Duty::Expire),
+        every(Duration::from_secs(20), Duty::Prune),
+        every(Duration::from_secs(2), Duty::FoldTally),
     );
 }
 
 /// Does a duty again and again, `period` apart, give or take a quarter. That the database is away is said by the store.
-async fn every(period: Duration, stop: &CancellationToken, duty: impl AsyncFn() -> Result<(), StoreError>) {
+async fn every(store: Store, waker: Waker, duty: Duty, period: Duration, stop: CancellationToken) {
+    let mut wait = period;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(period.mul_f64(0.75 + fastrand::f64() / 2.0)) => {}
+            () = tokio::time::sleep(wait.mul_f64(0.75 + fastrand::f64() / 2.0)) => {}
         }
-        // a duty that is under way is left to end: what it has begun, the database ends or undoes anyway
+        let done = async {
+            match duty {
+                Duty::Promote => promote(&store, &waker).await,
+                Duty::Rescue => rescue(&store).await,
+                Duty::Expire => expire(&store).await,
+                Duty::Prune => prune(&store).await,
+                Duty::FoldTally => fold(&store).await,
+            }
+        };
+        // one that is under way at the end is dropped: what it has begun, the database ends or undoes
         let result = tokio::select! {
             () = stop.cancelled() => return,
-            result = duty() => result,
+            result = done => result,
         };
+        wait = period;
         if let Err(error) = result {
+            wait = period.max(Duration::from_secs(1));
             if !error.is_unavailable() {
-                tracing::error!(error = crate::log::chain(&error), "a duty failed; it is tried again");
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                tracing::error!(?duty, error = crate::log::chain(&error), "a duty failed; it is tried again");
             }
         }
     }
@@ -70,7 +88,14 @@ async fn promote(store: &Store, waker: &Waker) -> Result<(), StoreError> {
     }
 }
 
+/// After the database was away, no heartbeat can have come. Living workers get this long to send one, so that whoever is
+/// back first does not declare all the others dead; they retry every second.
+const AFTER_OUTAGE: Duration = Duration::from_secs(4);
+
 async fn rescue(store: &Store) -> Result<(), StoreError> {
+    if store.back_for().is_some_and(|back| back < AFTER_OUTAGE) {
+        return Ok(());
+    }
     for rescued in store.rescue().await? {
         tracing::warn!(
             worker = rescued.worker,

@@ -10,5 +10,6 @@ pub mod job;
 pub mod json;
 pub mod log;
 pub mod outcome;
+pub mod program;
 pub mod settings;
 pub mod store;

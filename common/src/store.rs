@@ -26,7 +26,10 @@ use std::{
 };
 
 use deadpool_postgres::{Object, Pool};
-use tokio_postgres::{Row, types::ToSql};
+use tokio_postgres::{
+    Row,
+    types::{FromSql, ToSql},
+};
 
 pub use self::error::{Away, StoreError};
 use self::{connect::Target, directory::Directory};
@@ -65,6 +68,8 @@ struct Health {
     since: Instant,
     /// Milliseconds after `since` when it went, plus one; 0: it is there.
     away_since: AtomicU64,
+    /// Milliseconds after `since` when it came back, plus one; 0: it was never away.
+    back_since: AtomicU64,
 }
 
 impl std::fmt::Debug for Store {
@@ -92,7 +97,7 @@ impl Store {
             direct,
             timeout,
             directory: Directory::default(),
-            health: Health { since: Instant::now(), away_since: AtomicU64::new(0) },
+            health: Health { since: Instant::now(), away_since: AtomicU64::new(0), back_since: AtomicU64::new(0) },
         })))
     }
 
@@ -169,6 +174,13 @@ impl Store {
         .await
     }
 
+    /// How long the database has been back after it was away; `None` where it never was, as far as this process knows.
+    pub fn back_for(&self) -> Option<Duration> {
+        let health = &self.0.health;
+        let since = Duration::from_millis(health.back_since.load(Ordering::Relaxed));
+        (!since.is_zero()).then(|| health.since.elapsed().saturating_sub(since))
+    }
+
     /// Notes whether the database is there, and says so when that changes.
     fn saw<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         let health = &self.0.health;
@@ -183,6 +195,7 @@ impl Store {
                 if health.away_since.load(Ordering::Relaxed) != 0 {
                     let since = health.away_since.swap(0, Ordering::Relaxed);
                     if since != 0 {
+                        health.back_since.store(now, Ordering::Relaxed);
                         tracing::info!(database = self.0.shown, away_s = (now - since) / 1000, "the database is back");
                     }
                 }
@@ -215,6 +228,12 @@ async fn query_on<C: deadpool_postgres::GenericClient>(connection: &C, statement
     let failed = |error: tokio_postgres::Error| StoreError::from_postgres(statement.what, &error);
     let prepared = connection.prepare_cached(statement.text).await.map_err(failed)?;
     connection.query(&prepared, params).await.map_err(failed)
+}
+
+/// Reads a column. One that does not fit its type is a [`StoreError::Corrupt`], never a panic: people may change tables by
+/// hand.
+fn field<'a, T: FromSql<'a>>(row: &'a Row, column: &str, table: &'static str, id: i64) -> Result<T, StoreError> {
+    row.try_get(column).map_err(|error| StoreError::Corrupt { table, id, why: crate::log::chain(&error) })
 }
 
 /// Calls `future` until it succeeds or `stop` is over; waits between, longer each time up to 2 s, with jitter.

@@ -44,7 +44,7 @@ begin
     insert into longshore.running (id, lease, lane, worker, attempt) select c.id, l.lease, c.lane, p_worker, c.attempt from l, c
   )
   select c.id, l.lease, c.attempt, now(), c.lane, j.priority, j.run_at, j.created_at, j.max_attempts, j.timeout_ms,
-         c.attempt = 1 and j.expires_at <= now(), j.request_id, j.traceparent, j.tags, j.meta, j.args
+         c.attempt = 1 and coalesce(j.expires_at <= now(), false), j.request_id, j.traceparent, j.tags, j.meta, j.args
     from l, c cross join lateral (select * from longshore.job_data i where i.id = c.id offset 0) j;
 end $f$ $q$, v_arms, v_source, case when v_arms = 1 then '' else ' of r' end);
     execute format($q$comment on function longshore.claim_%s is 'lease ready jobs to a worker, best first, from up to that many index ranges'$q$, v_arms);

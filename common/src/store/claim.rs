@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::{Statement, Store, StoreError, directory::Lane, statement, workers::WorkerNumber};
+use super::{Statement, Store, StoreError, directory::Lane, field, statement, workers::WorkerNumber};
 use crate::json::RawJson;
 
 const CLAIM: [(usize, Statement); 4] = [
@@ -32,7 +32,7 @@ const SLOW: Duration = Duration::from_millis(5);
 const SWEEP_SHARE: u32 = 20;
 
 /// The right to one attempt of one job. Every later write names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lease {
     /// The job.
     pub id: i64,
@@ -90,6 +90,8 @@ pub struct Claimed {
     pub jobs: Vec<LeasedJob>,
     /// Whether the queue may have more that could be taken right now.
     pub more: bool,
+    /// The beginning of the queue was not looked at, to spare the database: look again after this.
+    pub look_again_in: Option<Duration>,
 }
 
 /// Index ranges, column by column, as the statement takes them.
@@ -117,6 +119,10 @@ const ABOVE_ALL: i32 = 40_000;
 impl QueueScan {
     fn sweep_due(&self) -> bool {
         self.last_sweep.is_none_or(|(at, took)| took < SLOW || at.elapsed() > took * SWEEP_SHARE)
+    }
+
+    fn next_sweep_in(&self) -> Duration {
+        self.last_sweep.map_or(Duration::ZERO, |(at, took)| (took * SWEEP_SHARE).saturating_sub(at.elapsed()))
     }
 
     /// The whole of each lane.
@@ -160,7 +166,7 @@ impl Store {
     pub async fn claim(&self, worker: WorkerNumber, scan: &mut QueueScan, lanes: &[i32], n: usize) -> Result<Claimed, StoreError> {
         let lanes = self.best_lanes(lanes).await?;
         if lanes.is_empty() || n == 0 {
-            return Ok(Claimed { jobs: Vec::new(), more: false });
+            return Ok(Claimed { jobs: Vec::new(), more: false, look_again_in: None });
         }
         let mut sweeping = scan.sweep_due();
         let mut arms = if sweeping { QueueScan::whole(&lanes) } else { scan.behind_marks(&lanes) };
@@ -179,8 +185,9 @@ impl Store {
         let mut jobs = rows.into_iter().map(|row| self.leased(&row)).collect::<Result<Vec<_>, _>>()?;
         jobs.sort_unstable_by_key(|job| (job.priority, job.run_at, job.lease.id));
         scan.note(&jobs);
-        let more = jobs.len() == n || !sweeping;
-        Ok(Claimed { jobs, more })
+        let more = jobs.len() == n;
+        let look_again_in = (!more && !sweeping).then(|| scan.next_sweep_in());
+        Ok(Claimed { jobs, more, look_again_in })
     }
 
     /// Where there are more lanes than one claim can merge: those whose first job is best.
@@ -202,26 +209,26 @@ impl Store {
     }
 
     fn leased(&self, row: &Row) -> Result<LeasedJob, StoreError> {
-        let lane: i32 = row.get(4);
-        let id: i64 = row.get(0);
+        let id: i64 = field(row, "id", "ready", 0)?;
+        let lane: i32 = field(row, "lane", "ready", id)?;
         let lane = self.lane(lane).ok_or_else(|| StoreError::Corrupt { table: "ready", id, why: format!("its lane {lane} is unknown") })?;
-        let timeout: Option<i32> = row.get(9);
+        let timeout: Option<i32> = field(row, "timeout_ms", "job_data", id)?;
         Ok(LeasedJob {
-            lease: Lease { id, lease: row.get(1) },
+            lease: Lease { id, lease: field(row, "lease", "running", id)? },
             lane,
-            attempt: row.get(2),
-            started_at: row.get(3),
-            priority: row.get(5),
-            run_at: row.get(6),
-            created_at: row.get(7),
-            max_attempts: row.get(8),
+            attempt: field(row, "attempt", "running", id)?,
+            started_at: field(row, "started_at", "running", id)?,
+            priority: field(row, "priority", "job_data", id)?,
+            run_at: field(row, "run_at", "job_data", id)?,
+            created_at: field(row, "created_at", "job_data", id)?,
+            max_attempts: field(row, "max_attempts", "job_data", id)?,
             timeout: timeout.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
-            expired: row.get(10),
-            request_id: row.get(11),
-            traceparent: row.get(12),
-            tags: row.get::<_, Option<Vec<String>>>(13).unwrap_or_default(),
-            meta: row.get(14),
-            args: row.get(15),
+            expired: field(row, "expired", "job_data", id)?,
+            request_id: field(row, "request_id", "job_data", id)?,
+            traceparent: field(row, "traceparent", "job_data", id)?,
+            tags: field::<Option<Vec<String>>>(row, "tags", "job_data", id)?.unwrap_or_default(),
+            meta: field(row, "meta", "job_data", id)?,
+            args: field(row, "args", "job_data", id)?,
         })
     }
 }

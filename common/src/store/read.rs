@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::{Row, types::ToSql};
 
-use super::{Statement, Store, StoreError, query_on, statement};
+use super::{Statement, Store, StoreError, field, query_on, statement};
 use crate::{
     job::{AttemptView, JobState, JobView, OutcomeKind, view::Seconds},
     json::RawJson,
@@ -239,39 +239,39 @@ const COLUMNS: &str = "id, kind, queue, state::text, args, priority, run_at, exp
                        concurrency_key, result, error, worker, enqueued_by, request_id, created_at, started_at, finished_at";
 
 fn view(row: &Row, fields: Fields) -> Result<JobView, StoreError> {
-    let id: i64 = row.get("id");
+    let id: i64 = field(row, "id", "jobs", 0)?;
     let corrupt = |why: &str| StoreError::Corrupt { table: "jobs", id, why: why.to_owned() };
-    let state = row.get::<_, Option<&str>>("state").ok_or_else(|| corrupt("it stands in no place; see longshore.violations"))?;
+    let state = field::<Option<&str>>(row, "state", "jobs", id)?.ok_or_else(|| corrupt("it stands in no place; see longshore.violations"))?;
     Ok(JobView {
         id,
-        kind: row.get("kind"),
-        queue: row.get("queue"),
+        kind: field(row, "kind", "jobs", id)?,
+        queue: field(row, "queue", "jobs", id)?,
         state: JobState::from_word(state).ok_or_else(|| corrupt("its state is unknown"))?,
-        args: fields.args.then(|| row.get("args")),
-        priority: row.get("priority"),
-        run_at: row.get("run_at"),
-        expires_at: row.get("expires_at"),
-        attempt: row.get::<_, Option<i16>>("attempt").unwrap_or(0),
-        max_attempts: row.get("max_attempts"),
-        timeout: row.get::<_, Option<f64>>("timeout").map(Seconds),
-        tags: row.get::<_, Option<Vec<String>>>("tags").unwrap_or_default(),
-        meta: row.get::<_, Option<RawJson>>("meta").unwrap_or_else(RawJson::empty_object),
-        unique_key: row.get("unique_key"),
-        concurrency_key: row.get("concurrency_key"),
+        args: if fields.args { Some(field(row, "args", "jobs", id)?) } else { None },
+        priority: field(row, "priority", "jobs", id)?,
+        run_at: field(row, "run_at", "jobs", id)?,
+        expires_at: field(row, "expires_at", "jobs", id)?,
+        attempt: field::<Option<i16>>(row, "attempt", "jobs", id)?.unwrap_or(0),
+        max_attempts: field(row, "max_attempts", "jobs", id)?,
+        timeout: field::<Option<f64>>(row, "timeout", "jobs", id)?.map(Seconds),
+        tags: field::<Option<Vec<String>>>(row, "tags", "jobs", id)?.unwrap_or_default(),
+        meta: field::<Option<RawJson>>(row, "meta", "jobs", id)?.unwrap_or_else(RawJson::empty_object),
+        unique_key: field(row, "unique_key", "jobs", id)?,
+        concurrency_key: field(row, "concurrency_key", "jobs", id)?,
         workflow_id: None,
         schedule: None,
         scheduled_for: None,
         progress: None,
         checkpoint: None,
-        result: fields.result.then(|| row.get("result")),
-        error: row.get("error"),
-        worker: row.get("worker"),
+        result: if fields.result { Some(field(row, "result", "jobs", id)?) } else { None },
+        error: field(row, "error", "jobs", id)?,
+        worker: field(row, "worker", "jobs", id)?,
         cancel_requested_at: None,
-        enqueued_by: row.get("enqueued_by"),
-        request_id: row.get("request_id"),
-        created_at: row.get("created_at"),
-        started_at: row.get("started_at"),
-        finished_at: row.get("finished_at"),
+        enqueued_by: field(row, "enqueued_by", "jobs", id)?,
+        request_id: field(row, "request_id", "jobs", id)?,
+        created_at: field(row, "created_at", "jobs", id)?,
+        started_at: field(row, "started_at", "jobs", id)?,
+        finished_at: field(row, "finished_at", "jobs", id)?,
     })
 }
 

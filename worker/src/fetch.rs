@@ -1,0 +1,239 @@
+//! The loop that looks for work: woken by a notification, a slot that became free, or the poll; then one claim after the
+//! other, each for one queue, as large as there are free slots.
+//!
+//! Queues take turns, and share their free slots evenly, so that a long one starves none.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use longshore_common::store::{Store, StoreError, claim::QueueScan, directory::Lane, workers::WorkerNumber};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    handler::Handlers,
+    presence::Polled,
+    running::Running,
+    slots::{Share, Slots},
+};
+
+/// Jobs a claim at most.
+const MAX_CLAIM: usize = 1000;
+/// How often to look whether jobs wait that no handler here knows.
+const UNKNOWN_KINDS_EVERY: Duration = Duration::from_secs(2);
+
+/// What is known of one queue that this worker serves.
+struct Queue {
+    share: Arc<Share>,
+    lanes: Vec<i32>,
+    scan: QueueScan,
+    /// Not worth a look before then.
+    not_before: Option<Instant>,
+}
+
+/// Looks for work and starts it.
+pub(crate) struct Fetcher {
+    pub store: Store,
+    pub worker: WorkerNumber,
+    pub handlers: Handlers,
+    pub slots: Arc<Slots>,
+    pub running: Running,
+    pub poll: Duration,
+    pub polled: Polled,
+}
+
+/// What the loop remembers between two looks.
+#[derive(Default)]
+struct Known {
+    queues: HashMap<String, Queue>,
+    /// Lanes that were sorted in.
+    sorted: HashSet<i32>,
+    /// Queues that may have work, in the order of their turns.
+    hungry: VecDeque<String>,
+    /// Lanes of kinds that no handler here knows.
+    unknown: Vec<Arc<Lane>>,
+    told: HashSet<i32>,
+}
+
+impl Known {
+    fn wake(&mut self, queue: &str) {
+        if self.queues.contains_key(queue) && !self.hungry.iter().any(|q| q == queue) {
+            self.hungry.push_back(queue.to_owned());
+        }
+    }
+
+    /// Takes up lanes that are new.
+    fn sort_in(&mut self, lanes: Vec<Arc<Lane>>, slots: &Slots, handlers: &Handlers) {
+        for lane in lanes {
+            if !self.sorted.insert(lane.lane) {
+                continue;
+            }
+            let Some(share) = slots.share_of(&lane.queue) else { continue };
+            if !handlers.knows(&lane.kind) {
+                self.unknown.push(lane);
+                continue;
+            }
+            let queue = self.queues.entry(lane.queue.to_string()).or_insert_with(|| Queue {
+                share: share.clone(),
+                lanes: Vec::new(),
+                scan: QueueScan::default(),
+                not_before: None,
+            });
+            queue.lanes.push(lane.lane);
+            self.wake(&lane.queue);
+        }
+    }
+
+    /// The next queue in turn that may have work and has a free slot, with its part of the free slots.
+    fn next(&mut self) -> Option<(String, usize)> {
+        let now = Instant::now();
+        let ready = |queue: &Queue| queue.share.free() > 0 && queue.not_before.is_none_or(|at| at <= now);
+        let at = self.hungry.iter().position(|name| self.queues.get(name).is_some_and(ready))?;
+        let name = self.hungry.remove(at)?;
+        let share = &self.queues.get(&name)?.share;
+        let rivals = 1 + self.hungry.iter().filter_map(|n| self.queues.get(n)).filter(|q| Arc::ptr_eq(&q.share, share) && ready(q)).count();
+        Some((name, share.free().div_ceil(rivals).min(MAX_CLAIM)))
+    }
+
+    /// When a hungry queue with a free slot may be looked at again.
+    fn next_look(&self) -> Option<Instant> {
+        self.hungry.iter().filter_map(|name| self.queues.get(name)).filter(|q| q.share.free() > 0).filter_map(|q| q.not_before).min()
+    }
+}
+
+impl Fetcher {
+    /// Fetches until `stop`.
+    pub async fn run(self, mut heard: mpsc::Receiver<Option<String>>, stop: CancellationToken) {
+        let mut known = Known::default();
+        let mut next_poll = Instant::now();
+        let mut next_unknown = Instant::now();
+        let mut trouble = Duration::ZERO;
+        while !stop.is_cancelled() {
+            let result = async {
+                if Instant::now() >= next_poll {
+                    self.look_everywhere(&mut known).await?;
+                    next_poll = Instant::now() + self.poll.mul_f64(0.75 + fastrand::f64() / 2.0);
+                    if Instant::now() >= next_unknown {
+                        self.tell_unknown_kinds(&mut known).await?;
+                        next_unknown = Instant::now() + UNKNOWN_KINDS_EVERY;
+                    }
+                }
+                while let Some((name, n)) = known.next() {
+                    if stop.is_cancelled() {
+                        break;
+                    }
+                    self.claim(&mut known, name, n).await?;
+                    while let Ok(woken) = heard.try_recv() {
+                        self.hear(&mut known, woken, &mut next_poll).await?;
+                    }
+                    if Instant::now() >= next_poll {
+                        break;
+                    }
+                }
+                Ok::<(), StoreError>(())
+            }
+            .await;
+            if let Err(error) = result {
+                if !error.is_unavailable() {
+                    tracing::error!(error = longshore_common::log::chain(&error), "looking for work failed; trying again");
+                }
+                trouble = (trouble * 2).clamp(Duration::from_millis(100), Duration::from_secs(2));
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(trouble.mul_f64(0.75 + fastrand::f64() / 2.0)) => {}
+                }
+                next_poll = Instant::now();
+                continue;
+            }
+            trouble = Duration::ZERO;
+            let until = known.next_look().map_or(next_poll, |look| look.min(next_poll));
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                woken = heard.recv() => match woken {
+                    Some(woken) => if let Err(error) = self.hear(&mut known, woken, &mut next_poll).await {
+                        tracing::debug!(error = longshore_common::log::chain(&error), "learning of a new queue failed; the next poll does it");
+                    },
+                    None => tokio::time::sleep(self.poll).await, // the listener has ended: polling remains
+                },
+                () = self.slots.freed(), if !known.hungry.is_empty() => {}
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// A queue got work; `None`: something may have been missed.
+    async fn hear(&self, known: &mut Known, woken: Option<String>, next_poll: &mut Instant) -> Result<(), StoreError> {
+        let Some(queue) = woken else {
+            *next_poll = Instant::now();
+            return Ok(());
+        };
+        if !known.queues.contains_key(&queue) && self.slots.share_of(&queue).is_some() && self.store.learn_lanes().await? {
+            known.sort_in(self.store.known_lanes(), &self.slots, &self.handlers);
+        }
+        known.wake(&queue);
+        Ok(())
+    }
+
+    /// The poll: learns of new lanes and finds the queues that have work.
+    async fn look_everywhere(&self, known: &mut Known) -> Result<(), StoreError> {
+        self.store.learn_lanes().await?;
+        known.sort_in(self.store.known_lanes(), &self.slots, &self.handlers);
+        let lanes: Vec<i32> = known.queues.values().filter(|q| q.share.free() > 0).flat_map(|q| q.lanes.iter().copied()).collect();
+        self.polled.now();
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        for lane in self.store.lanes_with_work(&lanes).await? {
+            if let Some(lane) = self.store.lane(lane) {
+                known.wake(&lane.queue);
+            }
+        }
+        Ok(())
+    }
+
+    async fn claim(&self, known: &mut Known, name: String, n: usize) -> Result<(), StoreError> {
+        let Some(queue) = known.queues.get_mut(&name) else { return Ok(()) };
+        let claimed = self.store.claim(self.worker, &mut queue.scan, &queue.lanes, n).await;
+        self.polled.now();
+        let claimed = match claimed {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                known.hungry.push_back(name); // it still may have work
+                return Err(error);
+            }
+        };
+        queue.not_before = claimed.look_again_in.map(|wait| Instant::now() + wait);
+        let came = claimed.jobs.len();
+        for job in claimed.jobs {
+            let Some(handler) = self.handlers.get(&job.lane.kind) else { continue }; // only lanes of known kinds are claimed
+            self.running.start(job, handler, queue.share.take());
+        }
+        if claimed.more || claimed.look_again_in.is_some() {
+            known.hungry.push_back(name);
+        } else if came == 0 && self.store.learn_lanes().await? {
+            // woken for a kind that was new
+            known.sort_in(self.store.known_lanes(), &self.slots, &self.handlers);
+        }
+        Ok(())
+    }
+
+    /// Says once for each kind that jobs wait which no handler here knows.
+    async fn tell_unknown_kinds(&self, known: &mut Known) -> Result<(), StoreError> {
+        let lanes: Vec<i32> = known.unknown.iter().map(|lane| lane.lane).filter(|lane| !known.told.contains(lane)).collect();
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        for lane in self.store.lanes_with_work(&lanes).await? {
+            known.told.insert(lane);
+            if let Some(lane) = self.store.lane(lane) {
+                let kinds = self.handlers.kinds().map(|k| k.to_string()).collect::<Vec<_>>().join(", ");
+                tracing::warn!(kind = %lane.kind, queue = %lane.queue, kinds, "jobs wait of a kind that this worker has no handler for; they wait until a worker comes that has one");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! What a user of this crate writes: a handler, with typed args, for a kind of job.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use longshore_common::{job::Kind, json::RawJson, store::claim::LeasedJob};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Runs the jobs of one kind. It must not block its thread: use `tokio::task::spawn_blocking` for what takes long without
+/// waiting. A job may run more than once (its worker may die after the work and before the report), so what it does
+/// should bear being done again.
+///
+/// ```
+/// use longshore_worker::{Context, Handler, HandlerError};
+///
+/// struct Add;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Numbers {
+///     a: i64,
+///     b: i64,
+/// }
+///
+/// impl Handler for Add {
+///     type Args = Numbers;
+///     type Output = i64;
+///
+///     async fn handle(&self, numbers: Numbers, _: Context) -> Result<i64, HandlerError> {
+///         numbers.a.checked_add(numbers.b).ok_or_else(|| HandlerError::discard("the sum does not fit"))
+///     }
+/// }
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// What the job's args are read as. Args that do not fit fail the attempt.
+    type Args: DeserializeOwned + Send + 'static;
+    /// What is stored as the job's result.
+    type Output: Serialize + Send + 'static;
+
+    /// Runs one attempt.
+    fn handle(&self, args: Self::Args, context: Context) -> impl Future<Output = Result<Self::Output, HandlerError>> + Send;
+}
+
+/// What a handler may know of its attempt.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub(crate) job: Arc<LeasedJob>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) cancellation: CancellationToken,
+}
+
+impl Context {
+    /// The job: id, kind, queue, attempt and the rest.
+    pub fn job(&self) -> &LeasedJob {
+        &self.job
+    }
+
+    /// Number of this attempt, from 1.
+    pub fn attempt(&self) -> i16 {
+        self.job.attempt
+    }
+
+    /// When the attempt is ended; `None`: it may run for ever.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Is cancelled when the attempt is over although the handler still runs: past its deadline, handed back by a
+    /// stopping worker, or its lease is lost. The handler's future is dropped right after; hand this to what runs outside
+    /// of it.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.cancellation
+    }
+}
+
+/// Why a handler did not succeed. Any error becomes [`HandlerError::Failed`] by `?`.
+#[derive(Debug)]
+pub enum HandlerError {
+    /// This attempt failed; the job is tried again while it has attempts left.
+    Failed {
+        /// Why.
+        error: String,
+        /// When; `None`: by the job's backoff.
+        retry_in: Option<Duration>,
+    },
+    /// Trying again is of no use: the job has failed.
+    Discard {
+        /// Why.
+        error: String,
+    },
+    /// Not now: again after a while, without counting this attempt.
+    Snooze {
+        /// After how long.
+        delay: Duration,
+    },
+}
+
+impl HandlerError {
+    /// This attempt failed.
+    pub fn failed(error: impl Into<String>) -> Self {
+        Self::Failed { error: error.into(), retry_in: None }
+    }
+
+    /// Trying again is of no use.
+    pub fn discard(error: impl Into<String>) -> Self {
+        Self::Discard { error: error.into() }
+    }
+
+    /// Not now.
+    pub fn snooze(delay: Duration) -> Self {
+        Self::Snooze { delay }
+    }
+}
+
+impl<E: std::error::Error + 'static> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        Self::failed(longshore_common::log::chain(&error))
+    }
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Option<RawJson>, HandlerError>> + Send + 'a>>;
+
+/// A handler whose types are hidden, so that those of all kinds lie in one map.
+pub(crate) trait AnyHandler: Send + Sync {
+    fn run<'a>(&'a self, context: Context) -> Running<'a>;
+}
+
+impl<H: Handler> AnyHandler for H {
+    fn run<'a>(&'a self, context: Context) -> Running<'a> {
+        Box::pin(async move {
+            let args = context.job.args.read::<H::Args>().map_err(|error| HandlerError::failed(format!("the args do not fit the handler: {error}")))?;
+            let output = self.handle(args, context).await?;
+            let result = RawJson::from_value(&output).map_err(|error| HandlerError::failed(format!("the result is not JSON: {error}")))?;
+            Ok((result.as_str() != "null").then_some(result))
+        })
+    }
+}
+
+/// Which handler runs which kind.
+#[derive(Default, Clone)]
+pub struct Handlers {
+    by_kind: BTreeMap<Kind, Arc<dyn AnyHandler>>,
+}
+
+impl std::fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.by_kind.keys()).finish()
+    }
+}
+
+impl Handlers {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a handler; one that was there for this kind is replaced.
+    #[must_use]
+    pub fn with(mut self, kind: Kind, handler: impl Handler) -> Self {
+        self.by_kind.insert(kind, Arc::new(handler));
+        self
+    }
+
+    /// The kinds, in order.
+    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.by_kind.keys()
+    }
+
+    pub(crate) fn knows(&self, kind: &Kind) -> bool {
+        self.by_kind.contains_key(kind)
+    }
+
+    pub(crate) fn get(&self, kind: &Kind) -> Option<Arc<dyn AnyHandler>> {
+        self.by_kind.get(kind).cloned()
+    }
+}

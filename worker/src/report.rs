@@ -1,0 +1,92 @@
+//! Outcomes on their way to the database: whatever has come while a statement was under way goes into the next one, and
+//! nothing is dropped while the database is away.
+
+use std::sync::Arc;
+
+use longshore_common::{
+    job::JobState,
+    outcome::Outcome,
+    store::{
+        Store,
+        claim::{Lease, LeasedJob},
+        listen::Waker,
+        until_available,
+    },
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::job_log::JobLog;
+
+/// Outcomes a statement at most.
+const BATCH: usize = 1000;
+
+/// An attempt that has ended here.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub job: Arc<LeasedJob>,
+    pub outcome: Outcome,
+}
+
+/// Records outcomes until all senders are gone and everything is stored, or `give_up` is cancelled. Returns how many
+/// could not be stored.
+pub(crate) async fn run(store: Store, waker: Waker, mut reports: mpsc::Receiver<Report>, give_up: CancellationToken) -> usize {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut log = JobLog::default();
+    loop {
+        // a handler that blocks its thread keeps the channel open: then `give_up` ends it
+        let came = tokio::select! {
+            biased;
+            came = reports.recv_many(&mut batch, BATCH) => came,
+            () = give_up.cancelled() => 0,
+        };
+        if came == 0 {
+            return 0;
+        }
+        let (jobs, outcomes): (Vec<Arc<LeasedJob>>, Vec<(Lease, Outcome)>) = batch.drain(..).map(|r| (r.job.clone(), (r.job.lease, r.outcome))).unzip();
+        match until_available(&give_up, || store.report(&outcomes)).await {
+            Some(Ok(reported)) => {
+                let mut states = reported.states;
+                states.sort_unstable_by_key(|(lease, _)| *lease);
+                for (job, (lease, outcome)) in jobs.iter().zip(&outcomes) {
+                    if reported.stale.contains(lease) {
+                        tracing::warn!(job.id = lease.id, kind = %job.lane.kind, attempt = job.attempt,
+                            "the lease was lost before this attempt ended, so its outcome does not count: the job was given to another worker, or ended otherwise");
+                        continue;
+                    }
+                    let state = states.binary_search_by_key(lease, |(lease, _)| *lease).ok().map(|at| states[at].1);
+                    if state == Some(JobState::Available) {
+                        waker.wake(&job.lane.queue);
+                    }
+                    log.ended(job, outcome, state);
+                }
+            }
+            Some(Err(error)) if outcomes.len() > 1 => {
+                // one of them is at fault: each on its own, so that only that one is lost
+                tracing::error!(error = longshore_common::log::chain(&error), "recording {} outcomes failed; trying them one by one", outcomes.len());
+                for (job, outcome) in jobs.iter().zip(outcomes) {
+                    one(&store, &give_up, job, outcome).await;
+                }
+            }
+            Some(Err(error)) => refused(&jobs[0], &error),
+            None => {
+                let mut lost = outcomes.len();
+                while let Ok(_left) = reports.try_recv() {
+                    lost += 1;
+                }
+                return lost;
+            }
+        }
+    }
+}
+
+async fn one(store: &Store, give_up: &CancellationToken, job: &LeasedJob, outcome: (Lease, Outcome)) {
+    if let Some(Err(error)) = until_available(give_up, || store.report(std::slice::from_ref(&outcome))).await {
+        refused(job, &error);
+    }
+}
+
+/// The job stays leased until this worker stops, and is then tried again: no outcome is invented for it.
+fn refused(job: &LeasedJob, error: &longshore_common::store::StoreError) {
+    tracing::error!(job.id = job.lease.id, kind = %job.lane.kind, error = longshore_common::log::chain(error), "the outcome of this attempt cannot be stored");
+}

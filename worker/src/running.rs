@@ -1,0 +1,154 @@
+//! The attempts that run here. Each is settled exactly once: by its own end, by the guard against handlers that ignore
+//! their deadline, or when the worker stops. Who takes it out of the table reports it.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use longshore_common::{
+    outcome::Outcome,
+    store::claim::{Lease, LeasedJob},
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::AbortHandle,
+    time::Instant,
+};
+
+use crate::{attempt, handler::AnyHandler, report::Report, slots::Slot};
+
+/// A handler that goes on for that long after its deadline blocks its thread: it cannot be ended from outside.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+struct Entry {
+    job: Arc<LeasedJob>,
+    deadline: Option<Instant>,
+    task: Option<AbortHandle>,
+    slot: Slot,
+}
+
+/// The table of running attempts. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Running(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    entries: Mutex<HashMap<Lease, Entry>>,
+    ended: Notify,
+    reports: mpsc::Sender<Report>,
+}
+
+impl Running {
+    pub fn new(reports: mpsc::Sender<Report>) -> Self {
+        Self(Arc::new(Inner { entries: Mutex::default(), ended: Notify::new(), reports }))
+    }
+
+    /// Starts an attempt in a task of its own.
+    pub fn start(&self, job: LeasedJob, handler: Arc<dyn AnyHandler>, slot: Slot) {
+        let job = Arc::new(job);
+        let lease = job.lease;
+        let deadline = job.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.entries().insert(lease, Entry { job: job.clone(), deadline, task: None, slot });
+        let running = self.clone();
+        let task = tokio::spawn(async move {
+            let outcome = attempt::run(job, &*handler, deadline).await;
+            running.settle(lease, outcome).await;
+        });
+        if let Some(entry) = self.entries().get_mut(&lease) {
+            entry.task = Some(task.abort_handle());
+        }
+    }
+
+    /// How many run.
+    pub fn count(&self) -> usize {
+        self.entries().len()
+    }
+
+    /// Returns when none runs.
+    pub async fn idle(&self) {
+        loop {
+            let ended = self.0.ended.notified();
+            if self.count() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Watches, for as long as it is polled, for handlers that ignore their deadline: they lose their slot.
+    pub async fn watch_for_stuck(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = Instant::now();
+            let stuck: Vec<Lease> = self.entries().iter().filter(|(_, e)| e.deadline.is_some_and(|d| d + STUCK_AFTER < now)).map(|(lease, _)| *lease).collect();
+            for lease in stuck {
+                let Some(entry) = self.take(lease) else { continue };
+                tracing::error!(
+                    job.id = lease.id,
+                    kind = %entry.job.lane.kind,
+                    "the handler blocks its thread and ignores its deadline; its attempt is reported as timed out, its slot is given to others, \
+                     but its thread is lost until it returns: use spawn_blocking in it"
+                );
+                abort(&entry);
+                let error = format!("{}; it is stuck: it ignored its deadline", attempt::timed_out(entry.job.timeout));
+                self.report(entry, Outcome::TimedOut { error }).await;
+            }
+        }
+    }
+
+    /// Ends all that run, and hands them back. Returns how many.
+    pub async fn hand_back_all(&self) -> usize {
+        let leases: Vec<Lease> = self.entries().keys().copied().collect();
+        let mut handed_back = 0;
+        for lease in leases {
+            if let Some(entry) = self.take(lease) {
+                handed_back += 1;
+                abort(&entry);
+                self.report(entry, Outcome::HandedBack).await;
+            }
+        }
+        handed_back
+    }
+
+    /// Ends all that run without reporting: their leases are lost. Returns how many.
+    pub fn forget_all(&self) -> usize {
+        let entries = std::mem::take(&mut *self.entries());
+        for entry in entries.values() {
+            abort(entry);
+        }
+        self.0.ended.notify_waiters();
+        entries.len()
+    }
+
+    /// The attempt's own end.
+    async fn settle(&self, lease: Lease, outcome: Outcome) {
+        if let Some(entry) = self.take(lease) {
+            self.report(entry, outcome).await;
+        }
+    }
+
+    /// The slot is held until the report is on its way, so that a database that is away holds up new work.
+    async fn report(&self, entry: Entry, outcome: Outcome) {
+        let _ = self.0.reports.send(Report { job: entry.job, outcome }).await; // the reporter outlives all attempts
+        drop(entry.slot);
+        self.0.ended.notify_waiters();
+    }
+
+    fn take(&self, lease: Lease) -> Option<Entry> {
+        self.entries().remove(&lease)
+    }
+
+    fn entries(&self) -> std::sync::MutexGuard<'_, HashMap<Lease, Entry>> {
+        self.0.entries.lock().expect("no panic while held")
+    }
+}
+
+fn abort(entry: &Entry) {
+    if let Some(task) = &entry.task {
+        task.abort();
+    }
+}
