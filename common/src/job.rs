@@ -8,7 +8,7 @@ pub mod state;
 pub mod view;
 
 pub use name::{Kind, QueueName};
-pub use new::{NewJob, OnConflict, Unique, UniqueWhile, When};
+pub use new::{InvalidJob, NewJob, OnConflict, Unique, UniqueWhile, When};
 pub use retry::{Backoff, RetryPolicy};
 pub use state::{JobState, OutcomeKind};
 pub use view::{AttemptView, JobView};

@@ -139,7 +139,8 @@ impl Program {
 
     /// Into the log.
     fn end(self, error: &(dyn Error + 'static), exit: Exit) -> ExitCode {
-        tracing::error!("{} ends: {}", self.name, log::chain(error));
+        let causes = log::chain(error);
+        tracing::error!("{} ends: {causes}", self.name);
         exit.into()
     }
 }

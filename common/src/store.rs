@@ -4,6 +4,7 @@
 //! It does not know HTTP or handlers, and decides nothing by a clock of its own: what is due or expired is the
 //! database's word.
 
+pub mod bench;
 pub mod claim;
 pub mod connect;
 pub mod directory;
@@ -18,6 +19,7 @@ pub mod workers;
 
 use std::{
     future::Future,
+    ops::{Deref, DerefMut},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -116,7 +118,12 @@ impl Store {
 
     /// Runs one statement.
     async fn query(&self, statement: Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
-        self.run(statement.what, async |connection| query_on(connection, statement, params).await).await
+        self.bounded(statement.what, async {
+            let connection = self.connection(statement.what).await?;
+            let rows = query_on(&*connection, statement, params).await;
+            connection.settle(rows)
+        })
+        .await
     }
 
     /// Runs one statement that gives one row.
@@ -125,53 +132,16 @@ impl Store {
         rows.into_iter().next().ok_or_else(|| StoreError::Corrupt { table: "the answer", id: 0, why: format!("no row came back from: {}", statement.what) })
     }
 
-    /// Does something with a connection, within the timeout. A connection on which something may still be going on is
-    /// closed, never given to the next caller.
-    async fn run<T>(&self, what: &'static str, work: impl AsyncFnOnce(&mut Object) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let result = async {
-            let mut guard = CloseUnlessDone { connection: Some(self.0.pool.get().await.map_err(|error| StoreError::from_pool(what, &error))?) };
-            let connection = guard.connection.as_mut().expect("taken only when dropped");
-            match tokio::time::timeout(self.0.timeout, work(connection)).await {
-                Ok(result) => {
-                    if !matches!(result, Err(StoreError::Unavailable { .. })) {
-                        guard.give_back();
-                    }
-                    result
-                }
-                Err(_) => Err(StoreError::Unavailable { what, source: Away::Silent(self.0.timeout) }),
-            }
-        }
-        .await;
-        self.saw(result)
+    /// A connection from the pool. It is closed unless [`Connection::settle`] gives it back.
+    async fn connection(&self, what: &'static str) -> Result<Connection, StoreError> {
+        let object = self.0.pool.get().await.map_err(|error| StoreError::from_pool(what, &error))?;
+        Ok(Connection(Some(object)))
     }
 
-    /// Does something in a transaction. Collisions with others (deadlock, serialization) are repeated a few times.
-    async fn transaction<T>(
-        &self,
-        what: &'static str,
-        work: impl AsyncFn(&deadpool_postgres::Transaction<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        for _ in 0..3 {
-            let result = self.transaction_once(what, &work).await;
-            if !result.as_ref().is_err_and(StoreError::is_collision) {
-                return result;
-            }
-        }
-        self.transaction_once(what, &work).await
-    }
-
-    async fn transaction_once<T>(
-        &self,
-        what: &'static str,
-        work: impl AsyncFn(&deadpool_postgres::Transaction<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.run(what, async |connection| {
-            let transaction = connection.transaction().await.map_err(|error| StoreError::from_postgres(what, &error))?;
-            let value = work(&transaction).await?;
-            transaction.commit().await.map_err(|error| StoreError::from_postgres(what, &error))?;
-            Ok(value)
-        })
-        .await
+    /// Bounds some work with the database by the store's timeout, and notes whether the database is there.
+    async fn bounded<T>(&self, what: &'static str, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let result = tokio::time::timeout(self.0.timeout, work).await;
+        self.saw(result.unwrap_or(Err(StoreError::Unavailable { what, source: Away::Silent(self.0.timeout) })))
     }
 
     /// How long the database has been back after it was away; `None` where it never was, as far as this process knows.
@@ -205,22 +175,53 @@ impl Store {
     }
 }
 
-/// Closes its connection when dropped, unless it was given back.
-struct CloseUnlessDone {
-    connection: Option<Object>,
-}
+/// A connection that is at work. Whoever drops it in the middle (a timeout, a caller that has gone) leaves something going
+/// on there, which the next user would wait for: so it is closed then.
+struct Connection(Option<Object>);
 
-impl CloseUnlessDone {
-    fn give_back(&mut self) {
-        self.connection = None; // an Object returns to its pool when dropped
+impl Connection {
+    /// The work is done: the connection goes back to the pool, unless it seems to be broken.
+    fn settle<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if !matches!(result, Err(StoreError::Unavailable { .. })) {
+            self.0 = None; // an Object returns to its pool when dropped
+        }
+        result
     }
 }
 
-impl Drop for CloseUnlessDone {
+impl Deref for Connection {
+    type Target = Object;
+    fn deref(&self) -> &Object {
+        self.0.as_ref().expect("taken only by settle and drop")
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Object {
+        self.0.as_mut().expect("taken only by settle and drop")
+    }
+}
+
+impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(connection) = self.0.take() {
             drop(Object::take(connection));
         }
+    }
+}
+
+/// How often something that met another transaction (a deadlock, a serialization failure) is done again.
+struct Collisions(u8);
+
+impl Collisions {
+    fn none() -> Self {
+        Self(0)
+    }
+
+    /// Whether to do it again after this error.
+    fn again(&mut self, error: &StoreError) -> bool {
+        self.0 += 1;
+        error.is_collision() && self.0 <= 3
     }
 }
 

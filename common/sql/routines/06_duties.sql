@@ -49,8 +49,9 @@ begin
       select array_agg(r.id order by r.id), array_agg(r.lease order by r.id) into v_ids, v_leases
         from (select * from longshore.running y where y.worker = w.worker limit 1000) r;
       exit when v_ids is null;
-      perform longshore.report(v_ids, v_leases, array_fill('lost'::text, array[cardinality(v_ids)]), '{}', array_fill(v_error, array[cardinality(v_ids)]));
-      jobs := jobs + cardinality(v_ids);
+      -- a report of the worker itself may have been quicker
+      jobs := jobs + (select count(*) filter (where p.accepted) from longshore.report(
+        v_ids, v_leases, array_fill('lost'::text, array[cardinality(v_ids)]), '{}', array_fill(v_error, array[cardinality(v_ids)])) p);
     end loop;
     return next;
   end loop;

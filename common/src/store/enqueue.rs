@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Row;
 
-use super::{Statement, Store, StoreError, query_on, statement};
+use super::{Collisions, Statement, Store, StoreError, query_on, statement};
 use crate::{
     job::{JobState, NewJob, When},
     json::RawJson,
@@ -81,20 +81,18 @@ impl Store {
     pub async fn enqueue(&self, jobs: &[NewJob], origin: &Origin) -> Result<Vec<Enqueued>, StoreError> {
         let names: Vec<_> = jobs.iter().map(|job| (&job.queue, &job.kind)).collect();
         let lanes = self.lanes_of(&names).await?;
-        self.transaction("enqueue jobs", async |transaction| {
-            let mut enqueued = Vec::with_capacity(jobs.len());
-            let mut start = 0;
-            while start < jobs.len() {
-                let end = start + chunk_length(jobs[start..].iter());
-                let batch: Vec<(&NewJob, &Origin)> = jobs[start..end].iter().map(|job| (job, origin)).collect();
-                for (offset, verdict) in enqueue_chunk(transaction, &lanes[start..end], &batch).await?.into_iter().enumerate() {
-                    enqueued.push(accept(verdict, start + offset, batch[offset].0)?);
-                }
-                start = end;
+        let mut collisions = Collisions::none();
+        loop {
+            let result = self.bounded("enqueue jobs", async {
+                let mut connection = self.connection("enqueue jobs").await?;
+                let enqueued = enqueue_all(&mut connection, &lanes, jobs, origin).await;
+                connection.settle(enqueued)
+            });
+            match result.await {
+                Err(error) if collisions.again(&error) => {}
+                result => return result,
             }
-            Ok(enqueued)
-        })
-        .await
+        }
     }
 
     /// Enqueues jobs that do not belong together: one statement, one commit, and each gets its own answer.
@@ -102,14 +100,36 @@ impl Store {
         let names: Vec<_> = jobs.iter().map(|(job, _)| (&job.queue, &job.kind)).collect();
         let lanes = self.lanes_of(&names).await?;
         let batch: Vec<(&NewJob, &Origin)> = jobs.iter().map(|(job, origin)| (job, origin)).collect();
-        for _ in 0..3 {
-            let result = self.run("enqueue jobs", async |connection| enqueue_chunk(&*connection, &lanes, &batch).await).await;
-            if !result.as_ref().is_err_and(StoreError::is_collision) {
-                return result;
+        let mut collisions = Collisions::none();
+        loop {
+            let result = self.bounded("enqueue jobs", async {
+                let connection = self.connection("enqueue jobs").await?;
+                let verdicts = enqueue_chunk(&*connection, &lanes, &batch).await;
+                connection.settle(verdicts)
+            });
+            match result.await {
+                Err(error) if collisions.again(&error) => {}
+                result => return result,
             }
         }
-        self.run("enqueue jobs", async |connection| enqueue_chunk(&*connection, &lanes, &batch).await).await
     }
+}
+
+/// All or nothing: as many statements as the jobs need, one transaction.
+async fn enqueue_all(connection: &mut deadpool_postgres::Object, lanes: &[i32], jobs: &[NewJob], origin: &Origin) -> Result<Vec<Enqueued>, StoreError> {
+    let failed = |error: tokio_postgres::Error| StoreError::from_postgres("enqueue jobs", &error);
+    let transaction = connection.transaction().await.map_err(failed)?;
+    let mut enqueued = Vec::with_capacity(jobs.len());
+    while enqueued.len() < jobs.len() {
+        let start = enqueued.len();
+        let end = start + chunk_length(jobs[start..].iter());
+        let batch: Vec<(&NewJob, &Origin)> = jobs[start..end].iter().map(|job| (job, origin)).collect();
+        for (offset, verdict) in enqueue_chunk(&transaction, &lanes[start..end], &batch).await?.into_iter().enumerate() {
+            enqueued.push(accept(verdict, start + offset, batch[offset].0)?);
+        }
+    }
+    transaction.commit().await.map_err(failed)?;
+    Ok(enqueued)
 }
 
 fn accept(verdict: Verdict, index: usize, job: &NewJob) -> Result<Enqueued, StoreError> {

@@ -93,9 +93,11 @@ impl Store {
     /// # Errors
     /// Where the database is away.
     pub async fn job_with_history(&self, id: i64) -> Result<Option<(JobView, Vec<AttemptView>)>, StoreError> {
-        self.run("read a job", async |connection| {
+        self.bounded("read a job", async {
+            let connection = self.connection("read a job").await?;
             // pipelined: two statements, one round trip; a job that moves between them shows in one place or the other
-            let (job, history) = futures_util::future::try_join(query_on(&*connection, GET, &[&id]), query_on(&*connection, HISTORY, &[&id])).await?;
+            let read = futures_util::future::try_join(query_on(&*connection, GET, &[&id]), query_on(&*connection, HISTORY, &[&id])).await;
+            let (job, history) = connection.settle(read)?;
             let Some(row) = job.first() else { return Ok(None) };
             let history = history.iter().map(|row| attempt(id, row)).collect::<Result<_, _>>()?;
             Ok(Some((view(row, Fields { args: true, result: true })?, history)))
@@ -109,12 +111,12 @@ impl Store {
     /// Where the database is away.
     pub async fn list_jobs(&self, filter: &JobFilter, fields: Fields, before: Option<i64>, limit: i64) -> Result<Vec<JobView>, StoreError> {
         let (text, params) = list_statement(filter, before.unwrap_or(i64::MAX), limit);
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| &**p as &(dyn ToSql + Sync)).collect();
         let rows = self
-            .run("list jobs", async |connection| {
-                let failed = |error: tokio_postgres::Error| StoreError::from_postgres("list jobs", &error);
-                let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| &**p as &(dyn ToSql + Sync)).collect();
-                let prepared = connection.prepare_cached(&text).await.map_err(failed)?;
-                connection.query(&prepared, &params).await.map_err(failed)
+            .bounded("list jobs", async {
+                let connection = self.connection("list jobs").await?;
+                let rows = list_on(&connection, &text, &params).await;
+                connection.settle(rows)
             })
             .await?;
         rows.iter().map(|row| view(row, fields)).collect()
@@ -146,6 +148,12 @@ impl Store {
             })
             .collect())
     }
+}
+
+async fn list_on(connection: &deadpool_postgres::Object, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+    let failed = |error: tokio_postgres::Error| StoreError::from_postgres("list jobs", &error);
+    let prepared = connection.prepare_cached(text).await.map_err(failed)?;
+    connection.query(&prepared, params).await.map_err(failed)
 }
 
 type Param = Box<dyn ToSql + Sync + Send>;
@@ -201,7 +209,7 @@ fn list_statement(filter: &JobFilter, before: i64, limit: i64) -> (String, Vec<P
     let mut conditions = vec!["true".to_owned()];
     if !filter.states.is_empty() {
         let words: Vec<String> = filter.states.iter().map(|s| s.word().to_owned()).collect();
-        conditions.push(format!("v.state = any(${}::text[]::longshore.job_state[])", param(Box::new(words))));
+        conditions.push(format!("v.state = any(${})", param(Box::new(words))));
     }
     if !filter.queues.is_empty() {
         conditions.push(format!("v.queue = any(${})", param(Box::new(filter.queues.clone()))));

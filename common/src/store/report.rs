@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Statement, Store, StoreError, claim::Lease, statement};
+use super::{Collisions, Statement, Store, StoreError, claim::Lease, statement};
 use crate::{job::JobState, outcome::Outcome};
 
 const REPORT: Statement = statement!("record outcomes", "jobs/report.sql");
@@ -32,10 +32,10 @@ impl Store {
             Outcome::Snoozed { delay } => Some(delay.as_secs_f64()),
             _ => None,
         }));
-        let mut collisions = 0;
+        let mut collisions = Collisions::none();
         let rows = loop {
             match self.query(REPORT, &[&ids, &leases, &outcomes, &results, &errors, &delays]).await {
-                Err(error) if error.is_collision() && collisions < 3 => collisions += 1,
+                Err(error) if collisions.again(&error) => {}
                 result => break result?,
             }
         };

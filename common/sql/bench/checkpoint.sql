@@ -1,0 +1,2 @@
+-- bench/checkpoint
+checkpoint

@@ -1,0 +1,3 @@
+-- bench/violations
+-- Reads everything.
+select id, what from longshore.violations limit $1

@@ -1,0 +1,15 @@
+//! The store against a real PostgreSQL: each statement from each state, the rules of the SQL side, and races.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod claim;
+mod duties;
+mod enqueue;
+mod fixture;
+mod lists;
+mod races;
+mod report;
+mod schema;
+mod sql;
+mod states;

@@ -1,0 +1,250 @@
+//! Races for real: what may meet is made to meet, hundreds of times.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use longshore_common::{
+    job::JobState,
+    outcome::Outcome,
+    store::{
+        claim::{Lease, QueueScan},
+        enqueue::Origin,
+        workers::Registration,
+    },
+};
+
+use crate::fixture::{Fixture, job, parsed};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn report_against_rescue() {
+    let f = Fixture::new().await;
+    let (mut reported, mut rescued) = (0, 0);
+    for round in 0..200 {
+        let worker = f.worker(&format!("w{round}")).await;
+        let lease = f.leased(worker, job("echo")).await;
+        f.run("update longshore.workers set last_seen = now() - interval '1 h'").await;
+        let (a, b) = (f.store.clone(), f.store.clone());
+        let report = tokio::spawn(async move { a.report(&[(lease, Outcome::Succeeded { result: None })]).await.expect("report") });
+        let rescue = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_micros(fastrand_below(600))).await;
+            b.rescue().await.expect("rescue")
+        });
+        let (report, rescue) = (report.await.expect("no panic"), rescue.await.expect("no panic"));
+        let state = f.state(lease.id).await;
+        if report.stale.contains(&lease) {
+            rescued += 1;
+            assert_eq!((state.as_str(), rescue[0].jobs), ("retryable", 1), "round {round}");
+        } else {
+            reported += 1;
+            assert_eq!((state.as_str(), rescue.iter().map(|r| r.jobs).sum::<i64>()), ("succeeded", 0), "round {round}");
+        }
+    }
+    f.assert_no_violations().await;
+    assert!(reported > 0 && rescued > 0, "both must win sometimes: {reported} reported, {rescued} rescued");
+}
+
+/// Chance without a dependency: the low bits of the clock.
+fn fastrand_below(most: u64) -> u64 {
+    u64::from(std::time::UNIX_EPOCH.elapsed().map_or(0, |t| t.subsec_nanos())) % most
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_report_twice_at_once() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    for round in 0..200 {
+        let lease = f.leased(worker, job("echo")).await;
+        let outcome = if round % 2 == 0 { Outcome::Succeeded { result: None } } else { Outcome::Discarded { error: "never".to_owned() } };
+        let twins: Vec<_> = (0..2)
+            .map(|_| {
+                let (store, outcome) = (f.store.clone(), outcome.clone());
+                tokio::spawn(async move { store.report(&[(lease, outcome)]).await.expect("report") })
+            })
+            .collect();
+        let mut recorded = 0;
+        for twin in twins {
+            let reported = twin.await.expect("no panic");
+            assert!(reported.stale.is_empty(), "round {round}: a repeated report is accepted");
+            recorded += reported.states.len();
+        }
+        assert_eq!(recorded, 1, "round {round}");
+    }
+    f.assert_no_violations().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expiry_against_claim() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    let (mut claimed, mut expired) = (0, 0);
+    for round in 0..200 {
+        let id = f.enqueue_one(parsed(r#"{"kind":"echo","expires_in":"1ms"}"#)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await; // until it is due to expire, by the database's clock
+        f.store.learn_lanes().await.expect("learn");
+        let lanes: Vec<i32> = f.store.known_lanes().iter().map(|l| l.lane).collect();
+        let (a, b) = (f.store.clone(), f.store.clone());
+        let claim = tokio::spawn(async move { a.claim(worker, &mut QueueScan::default(), &lanes, 1).await.expect("claim").jobs });
+        let expire = tokio::spawn(async move { b.expire(10).await.expect("expire") });
+        let (claim, expire) = (claim.await.expect("no panic"), expire.await.expect("no panic"));
+        let state = f.state(id).await;
+        match (claim.first(), expire) {
+            (Some(job), 0) => {
+                claimed += 1;
+                assert!(job.expired && state == "running", "round {round}: {state}");
+                f.store.report(&[(job.lease, Outcome::Expired)]).await.expect("report");
+            }
+            (None, 1) => {
+                expired += 1;
+                assert_eq!(state, "cancelled", "round {round}");
+            }
+            // whoever skipped the row that the other held will find it
+            (None, 0) => {
+                f.store.expire(10).await.expect("expire");
+                let jobs = f.claim(worker, 1).await.jobs;
+                f.store.report(&jobs.iter().map(|j| (j.lease, Outcome::Expired)).collect::<Vec<_>>()).await.expect("report");
+            }
+            (claim, n) => panic!("round {round}: claimed {claim:?}, and {n} expired"),
+        }
+        assert_eq!(f.state(id).await, "cancelled", "round {round}");
+    }
+    f.assert_no_violations().await;
+    assert!(claimed + expired > 100, "{claimed} {expired}");
+}
+
+/// Workers that take, end, forget and die; callers that enqueue everything; duties: for some seconds, at random. Then all
+/// is drained, and every job must stand in one place, finished, with one outcome heard for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_at_once() {
+    let f = Fixture::new().await;
+    let done = Arc::new(AtomicBool::new(false));
+    let mut tasks = Vec::new();
+    for caller in 0..3 {
+        let (store, done) = (f.store.clone(), done.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut n = 0_u64;
+            while !done.load(Ordering::Relaxed) {
+                n += 1;
+                let jobs: Vec<_> = (0..=fastrand_below(40))
+                    .map(|i| match (n + i) % 8 {
+                        0 => parsed(r#"{"kind":"a","delay":"50ms"}"#),
+                        1 => parsed(&format!(r#"{{"kind":"b","unique":{{"key":"k{}","on_conflict":"replace","while":"waiting"}}}}"#, i % 3)),
+                        2 => parsed(r#"{"kind":"b","expires_in":"30ms","tags":["t"]}"#),
+                        3 => parsed(&format!(r#"{{"kind":"a","unique":{{"key":"u{}"}}}}"#, i % 5)),
+                        _ => parsed(r#"{"kind":"a","retry":{"base":0.01},"max_attempts":3}"#),
+                    })
+                    .collect();
+                store.enqueue(&jobs, &Origin::default()).await.unwrap_or_else(|error| panic!("caller {caller}: {error:?}"));
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Vec::new()
+        }));
+    }
+    for number in 0..4_u64 {
+        let (store, done) = (f.store.clone(), done.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut heard: Vec<(Lease, Option<JobState>)> = Vec::new();
+            let mut life = 0;
+            'born: loop {
+                life += 1;
+                let registration = Registration {
+                    name: format!("w{number}-{life}"),
+                    host: String::new(),
+                    version: String::new(),
+                    queues: Vec::new(),
+                    kinds: Vec::new(),
+                    lease: Duration::from_millis(150),
+                };
+                let worker = store.register_worker(&registration).await.expect("register");
+                let mut scan = QueueScan::default();
+                loop {
+                    if done.load(Ordering::Relaxed) {
+                        return heard;
+                    }
+                    store.learn_lanes().await.expect("learn");
+                    let lanes: Vec<i32> = store.known_lanes().iter().map(|l| l.lane).collect();
+                    let jobs = store.claim(worker, &mut scan, &lanes, 20).await.expect("claim").jobs;
+                    match fastrand_below(12) {
+                        0 => continue 'born, // dies with what it holds
+                        1 => tokio::time::sleep(Duration::from_millis(170)).await, // reports just when it is rescued
+                        _ => {}
+                    }
+                    let reports: Vec<(Lease, Outcome)> = jobs
+                        .iter()
+                        .map(|job| {
+                            let outcome = match (fastrand_below(1000) + u64::from(job.lease.id.unsigned_abs() % 7 == 0)) % 9 {
+                                _ if job.expired => Outcome::Expired,
+                                0 => Outcome::Failed { error: "no".to_owned(), retry_in: None },
+                                1 => Outcome::HandedBack,
+                                2 => Outcome::Snoozed { delay: Duration::from_millis(20) },
+                                3 => Outcome::Discarded { error: "never".to_owned() },
+                                _ => Outcome::Succeeded { result: None },
+                            };
+                            (job.lease, outcome)
+                        })
+                        .collect();
+                    for part in reports.chunks(7) {
+                        let reported = store.report(part).await.expect("report");
+                        heard.extend(reported.states.iter().map(|(lease, state)| (*lease, Some(*state))));
+                        if fastrand_below(5) == 0 {
+                            let again = store.report(part).await.expect("report again");
+                            assert!(again.states.is_empty());
+                            for (lease, _) in part {
+                                assert_eq!(again.stale.contains(lease), reported.stale.contains(lease), "a repetition is answered as the first");
+                            }
+                        }
+                    }
+                    if !store.heartbeat(worker, Duration::ZERO).await.expect("heartbeat") {
+                        continue 'born;
+                    }
+                }
+            }
+        }));
+    }
+    for _ in 0..2 {
+        let (store, done) = (f.store.clone(), done.clone());
+        tasks.push(tokio::spawn(async move {
+            while !done.load(Ordering::Relaxed) {
+                store.promote(50, None).await.expect("promote");
+                store.rescue().await.expect("rescue");
+                store.expire(50).await.expect("expire");
+                store.fold_tally().await.expect("fold");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Vec::new()
+        }));
+    }
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        f.assert_no_violations().await; // in the middle of it all: the view is one snapshot
+    }
+    done.store(true, Ordering::Relaxed);
+    let mut ends: HashMap<i64, usize> = HashMap::new();
+    for task in tasks {
+        for (lease, state) in task.await.expect("no panic") {
+            if state.is_some_and(JobState::is_finished) {
+                *ends.entry(lease.id).or_default() += 1;
+            }
+        }
+    }
+    assert!(ends.values().all(|n| *n == 1), "no job was ended twice");
+    f.run("update longshore.workers set last_seen = now() - interval '1 h'").await;
+    f.store.rescue().await.expect("rescue");
+    let worker = f.worker("last").await;
+    crate::support::eventually::eventually("all is drained", Duration::from_secs(30), async || {
+        f.run("with d as (update longshore.job_data set run_at = now() where run_at > now() returning id, run_at) update longshore.scheduled s set run_at = d.run_at from d where d.id = s.id").await;
+        f.store.promote(10_000, None).await.expect("promote");
+        let jobs = f.claim(worker, 1000).await.jobs;
+        f.store.report(&jobs.iter().map(|j| (j.lease, Outcome::Succeeded { result: None })).collect::<Vec<_>>()).await.expect("report");
+        f.count("longshore.places where state not in ('succeeded', 'failed', 'cancelled')").await == 0
+    })
+    .await;
+    f.assert_no_violations().await;
+    let lost = f.count("longshore.attempts where outcome = 'lost'").await;
+    assert!(lost > 10, "workers died with jobs in their hands: {lost}");
+}
