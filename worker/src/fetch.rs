@@ -212,6 +212,10 @@ impl Fetcher {
             let Some(handler) = self.handlers.get(&job.lane.kind) else { continue }; // only lanes of known kinds are claimed
             self.running.start(job, handler, queue.share.take());
         }
+        if came > 0 {
+            // let what was just started run first: handlers that end at once give back their slots, and the next claim is a full one
+            tokio::task::yield_now().await;
+        }
         if claimed.more || claimed.look_again_in.is_some() {
             known.hungry.push_back(name);
         } else if came == 0 && self.store.learn_lanes().await? {
