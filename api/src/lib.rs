@@ -1,1 +1,27 @@
+//! Longshore's HTTP API: routes, bodies, problems, and the server around them. What a job is and how it is stored is
+//! `longshore-common`'s; SQL and handlers are not known here.
+//!
+//! ```text
+//! server ─ listens, migrates, keeps the duties, drains
+//!   request ─ x-request-id, guard, time limit, panics, the log line
+//!     routes ─ the table; jobs, batch, queues, workers, health
+//!       body ─ what is read of a request     openapi ─ how it is all described
+//!       problem ─ what is said when it fails
+//! ```
 
+mod body;
+mod cursor;
+mod guard;
+mod live_queues;
+mod openapi;
+mod probe;
+mod problem;
+mod request;
+mod routes;
+mod server;
+mod state;
+
+pub use self::{
+    probe::{Unwell, health},
+    server::{RunningApi, StartError, run, start},
+};

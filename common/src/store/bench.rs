@@ -27,6 +27,8 @@ pub struct Server {
     pub now: Timestamp,
     /// Connections at most.
     pub max_connections: i32,
+    /// The process that answered.
+    pub backend_pid: u32,
     /// Settings that throughput depends on, as `name=value`.
     pub settings: String,
 }
@@ -64,7 +66,7 @@ impl Store {
     /// Where the database is away.
     pub async fn server(&self) -> Result<Server, StoreError> {
         let row = self.query_one(SERVER, &[]).await?;
-        Ok(Server { version_num: row.get(0), version: row.get(1), now: row.get(2), max_connections: row.get(3), settings: row.get(4) })
+        Ok(Server { version_num: row.get(0), version: row.get(1), now: row.get(2), max_connections: row.get(3), backend_pid: row.get::<_, i32>(4).cast_unsigned(), settings: row.get(5) })
     }
 
     /// The first of what must not be, in words.

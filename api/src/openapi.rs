@@ -1,0 +1,183 @@
+//! What ties the routes to their document: payloads, parameters and problems that describe themselves to poem-openapi.
+//!
+//! Bodies and query strings are read by this crate's own code, since poem-openapi stops at the first fault, says 400 to
+//! all of them and goes through `serde_json::Value`, which changes numbers. It is asked for the routes and the document.
+
+mod extract;
+mod schema;
+mod schemas;
+
+use std::marker::PhantomData;
+
+use longshore_common::program::VERSION;
+use poem::{IntoResponse, Response, error::ResponseError};
+use poem_openapi::{
+    ApiResponse, OpenApi, OpenApiService,
+    payload::Payload,
+    registry::{MetaApi, MetaMediaType, MetaOperation, MetaOperationParam, MetaParamIn, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
+};
+use serde::Serialize;
+
+pub use self::{
+    extract::{BatchBody, JobBody, JobQuery},
+    schema::Schema,
+};
+use crate::problem::{self, ApiError, Kind};
+
+/// A response body: JSON by serde, described by its [`Schema`].
+#[derive(Debug)]
+pub struct Output<T>(pub T);
+
+impl<T: Schema + Serialize + Send> Payload for Output<T> {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::reference()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Serialize + Send> IntoResponse for Output<T> {
+    fn into_response(self) -> Response {
+        let mut body = Vec::with_capacity(1024);
+        match serde_json::to_writer(&mut body, &self.0) {
+            Ok(()) => Response::builder().header("content-type", "application/json").body(body),
+            Err(error) => ApiError::Panicked(error.to_string()).as_response(),
+        }
+    }
+}
+
+impl<T: Schema + Serialize + Send> ApiResponse for Output<T> {
+    fn meta() -> MetaResponses {
+        MetaResponses { responses: vec![response(200, "What was asked for", Self::CONTENT_TYPE, T::reference())] }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+/// Which problems, besides those of every request, an endpoint may answer with.
+pub trait Problems: Send + Sync + 'static {
+    /// Their kinds.
+    const KINDS: &'static [Kind];
+}
+
+/// Those that any request may meet.
+const ALWAYS: &[Kind] = &[Kind::Forbidden, Kind::Internal, Kind::Unavailable];
+
+/// The problems of endpoints that list: what they are narrowed to may be wrong.
+#[derive(Debug)]
+pub enum Listing {}
+impl Problems for Listing {
+    const KINDS: &'static [Kind] = &[Kind::Invalid];
+}
+
+/// The problems of endpoints that read one thing: there may be none.
+#[derive(Debug)]
+pub enum Reading {}
+impl Problems for Reading {
+    const KINDS: &'static [Kind] = &[Kind::NotFound];
+}
+
+/// The problems of endpoints that enqueue.
+#[derive(Debug)]
+pub enum Enqueuing {}
+impl Problems for Enqueuing {
+    const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::Conflict, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
+}
+
+/// The problems of endpoints that take no input.
+#[derive(Debug)]
+pub enum Nothing {}
+impl Problems for Nothing {
+    const KINDS: &'static [Kind] = &[];
+}
+
+/// An error of an endpoint whose problems are listed in `P`.
+#[derive(Debug)]
+pub struct Refusal<P>(ApiError, PhantomData<P>);
+
+impl<P, E: Into<ApiError>> From<E> for Refusal<P> {
+    fn from(error: E) -> Self {
+        Self(error.into(), PhantomData)
+    }
+}
+
+impl<P> From<Refusal<P>> for poem::Error {
+    fn from(refusal: Refusal<P>) -> Self {
+        refusal.0.into()
+    }
+}
+
+impl<P: Problems> ApiResponse for Refusal<P> {
+    fn meta() -> MetaResponses {
+        let problem = |kind: &Kind| {
+            let (_, title, status) = kind.facts();
+            response(status.as_u16(), title, problem::MEDIA_TYPE, schemas::Problem::reference())
+        };
+        let mut responses: Vec<MetaResponse> = P::KINDS.iter().chain(ALWAYS).map(problem).collect();
+        responses.sort_by_key(|response| response.status);
+        MetaResponses { responses }
+    }
+
+    fn register(registry: &mut Registry) {
+        schemas::Problem::register(registry);
+    }
+}
+
+fn response(status: u16, description: &'static str, content_type: &'static str, schema: MetaSchemaRef) -> MetaResponse {
+    MetaResponse { description, status: Some(status), status_range: None, content: vec![MetaMediaType { content_type, schema }], headers: vec![] }
+}
+
+/// The document of all routes.
+pub fn document<A: OpenApi>(api: A) -> String {
+    const ABOUT: &str = "A durable job server on PostgreSQL. Times are RFC 3339 in UTC; durations are seconds as a number, or texts such as \"30s\" and \
+                         \"1h30m\" in requests. Every error is a problem (RFC 9457); every answer carries `x-request-id`.";
+    OpenApiService::new(Expanded(api), "Longshore", VERSION).description(ABOUT).spec()
+}
+
+/// poem-openapi knows one parameter an argument. Where one argument stands for a whole query string, its schema is an
+/// object; here each of its properties becomes a parameter of the document.
+struct Expanded<A>(A);
+
+impl<A: OpenApi> OpenApi for Expanded<A> {
+    fn meta() -> Vec<MetaApi> {
+        let mut apis = A::meta();
+        for operation in apis.iter_mut().flat_map(|api| &mut api.paths).flat_map(|path| &mut path.operations) {
+            expand(operation);
+        }
+        apis
+    }
+
+    fn register(registry: &mut Registry) {
+        A::register(registry);
+    }
+
+    fn add_routes(self, routes: &mut std::collections::HashMap<String, std::collections::HashMap<poem::http::Method, poem::endpoint::BoxEndpoint<'static>>>) {
+        self.0.add_routes(routes);
+    }
+}
+
+fn expand(operation: &mut MetaOperation) {
+    for param in std::mem::take(&mut operation.params) {
+        match param {
+            MetaOperationParam { in_type: MetaParamIn::Query, schema: MetaSchemaRef::Inline(object), .. } if object.ty == "object" => {
+                operation.params.extend(object.properties.into_iter().map(|(name, schema)| MetaOperationParam {
+                    name: name.to_owned(),
+                    description: schema.unwrap_inline().description.map(str::to_owned),
+                    schema,
+                    in_type: MetaParamIn::Query,
+                    required: false,
+                    deprecated: false,
+                    explode: true,
+                    style: None,
+                }));
+            }
+            other => operation.params.push(other),
+        }
+    }
+}

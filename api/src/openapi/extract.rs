@@ -1,0 +1,107 @@
+//! Arguments of handlers that describe themselves in the document and leave the reading to the handler.
+
+use poem::{Body, Request, RequestBody, Result, http::header};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaMediaType, MetaParamIn, MetaRequest, MetaSchemaRef, Registry},
+};
+
+use super::{schema::Schema, schemas};
+use crate::{
+    body::{self, Format},
+    problem::ApiError,
+};
+
+/// The body of one job, not yet read.
+#[derive(Debug)]
+pub struct JobBody {
+    /// The body.
+    pub body: Body,
+    /// Its length, where the caller says it.
+    pub declared: Option<usize>,
+}
+
+impl<'a> ApiExtractor<'a> for JobBody {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        schemas::NewJob::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content = vec![MetaMediaType { content_type: "application/json", schema: schemas::NewJob::reference() }];
+        Some(MetaRequest { description: Some("The job; 2 MiB at most."), content, required: true })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        match body::format(request.headers(), "application/json")? {
+            Format::Json => Ok(Self { body: body.take()?, declared: declared_length(request) }),
+            Format::Ndjson => {
+                Err(ApiError::UnsupportedMediaType { found: "application/x-ndjson".to_owned(), allowed: "application/json, or batches to /v1/jobs/batch" }
+                    .into())
+            }
+        }
+    }
+}
+
+/// The body of a batch, not yet read.
+#[derive(Debug)]
+pub struct BatchBody {
+    /// The body.
+    pub body: Body,
+    /// Its length, where the caller says it.
+    pub declared: Option<usize>,
+    /// How it is written.
+    pub format: Format,
+}
+
+impl<'a> ApiExtractor<'a> for BatchBody {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        schemas::NewBatch::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content = vec![
+            MetaMediaType { content_type: "application/json", schema: schemas::NewBatch::reference() },
+            MetaMediaType { content_type: "application/x-ndjson", schema: schemas::NewJob::reference() },
+        ];
+        Some(MetaRequest { description: Some("The jobs; as NDJSON one a line. 1 to 10,000 jobs, 32 MiB at most."), content, required: true })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        let format = body::format(request.headers(), "application/json or application/x-ndjson")?;
+        Ok(Self { body: body.take()?, declared: declared_length(request), format })
+    }
+}
+
+fn declared_length(request: &Request) -> Option<usize> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The query string of a list of jobs, not yet read.
+#[derive(Debug)]
+pub struct JobQuery(pub String);
+
+impl<'a> ApiExtractor<'a> for JobQuery {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(schemas::job_query())
+    }
+
+    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        Ok(Self(request.uri().query().unwrap_or_default().to_owned()))
+    }
+}

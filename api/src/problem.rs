@@ -1,0 +1,289 @@
+//! Problems (RFC 9457): the one place where an error becomes a status and words for the caller. What the log keeps, the
+//! cause, goes another way: it is never part of the answer.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use longshore_common::{
+    duration,
+    fault::Fault,
+    job::new::{InvalidJob, Malformed},
+    log,
+    store::StoreError,
+};
+use poem::{
+    Response,
+    error::ResponseError,
+    http::{HeaderValue, StatusCode, header},
+};
+use serde::Serialize;
+
+/// The media type of every problem.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The body is not what its content type says.
+    #[error("malformed: {0}")]
+    Malformed(String),
+    /// The input breaks rules.
+    #[error("{} faults in the input", .0.len())]
+    Invalid(Vec<Fault>),
+    /// Made for a name that the API does not answer to.
+    #[error("refused host \"{0}\"")]
+    UnknownHost(String),
+    /// A browser made it for another site.
+    #[error("refused a cross-site request")]
+    CrossSite,
+    /// There is nothing at that path.
+    #[error("no such path")]
+    NoSuchPath,
+    /// There is no such thing.
+    #[error("no such {what}")]
+    NotFound {
+        /// What was asked for, such as "job".
+        what: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// The path is there, but does not know the method.
+    #[error("method not allowed")]
+    MethodNotAllowed {
+        /// Which it knows, as in the header `Allow`.
+        allowed: String,
+    },
+    /// A unique key with `on_conflict: reject` is held.
+    #[error("unique key held by job {standing}")]
+    KeyHeld {
+        /// Pointer to the key.
+        pointer: String,
+        /// The key.
+        key: String,
+        /// Who holds it.
+        standing: i64,
+    },
+    /// The body is larger than is allowed.
+    #[error("body larger than {0} bytes")]
+    TooLarge(usize),
+    /// The body is of another media type.
+    #[error("unsupported media type \"{found}\"")]
+    UnsupportedMediaType {
+        /// Which.
+        found: String,
+        /// Which may be.
+        allowed: &'static str,
+    },
+    /// The connection broke, or the body is not framed as HTTP asks.
+    #[error("the body could not be read")]
+    BodyUnread(#[source] std::io::Error),
+    /// It was not done in time.
+    #[error("not done within {}", duration::display(*.0))]
+    TimedOut(Duration),
+    /// The database has no schema yet.
+    #[error("the schema is not there yet")]
+    NoSchema,
+    /// The store could not do it.
+    #[error("{}", store_says(.0))]
+    Store(#[source] StoreError),
+    /// A fault of ours.
+    #[error("the handler panicked: {0}")]
+    Panicked(String),
+}
+
+/// The top of a store error's chain; the rest is its own.
+fn store_says(error: &StoreError) -> &'static str {
+    if error.is_unavailable() { "the database is away" } else { "the store failed" }
+}
+
+/// A sort of problem: its URI, its title, its status. The document lists them; each title says what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Malformed,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    TooLarge,
+    UnsupportedMediaType,
+    Invalid,
+    Internal,
+    Unavailable,
+}
+
+impl Kind {
+    /// URI, title and status: stable, a caller may branch on them.
+    pub fn facts(self) -> (&'static str, &'static str, StatusCode) {
+        match self {
+            Self::Malformed => ("urn:longshore:problem:malformed", "The body is malformed", StatusCode::BAD_REQUEST),
+            Self::Forbidden => ("urn:longshore:problem:forbidden", "The request is refused", StatusCode::FORBIDDEN),
+            Self::NotFound => ("urn:longshore:problem:not-found", "There is no such thing", StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed => ("urn:longshore:problem:method-not-allowed", "The path does not know the method", StatusCode::METHOD_NOT_ALLOWED),
+            Self::Conflict => ("urn:longshore:problem:conflict", "Something else stands in the way", StatusCode::CONFLICT),
+            Self::TooLarge => ("urn:longshore:problem:too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::UnsupportedMediaType => {
+                ("urn:longshore:problem:unsupported-media-type", "The body is of the wrong media type", StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            }
+            Self::Invalid => ("urn:longshore:problem:invalid", "The input is invalid", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::Internal => ("urn:longshore:problem:internal", "Something went wrong here", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Unavailable => ("urn:longshore:problem:unavailable", "Not now; try again", StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+}
+
+/// What the log keeps of a server error, beside the response that the caller gets.
+#[derive(Debug, Clone)]
+pub struct Cause(pub Arc<str>);
+
+/// The body of a problem.
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: Cow<'a, str>,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    errors: &'a [Fault],
+}
+
+impl ApiError {
+    /// The one table: what sort of problem an error is, and what the caller is told.
+    fn answer(&self) -> (Kind, Cow<'_, str>) {
+        match self {
+            Self::Malformed(detail) => (Kind::Malformed, detail.into()),
+            Self::Invalid(faults) => (
+                Kind::Invalid,
+                match &faults[..] {
+                    [one] => format!("{} {}", if one.pointer.is_empty() { "the body" } else { &one.pointer }, one.detail).into(),
+                    many => format!("{} faults; each is in errors", many.len()).into(),
+                },
+            ),
+            Self::UnknownHost(host) => (
+                Kind::Forbidden,
+                format!(
+                    "this API does not answer to the name \"{host}\"; names besides IPs, localhost and those without dots are listed in LONGSHORE_API__HOSTS"
+                )
+                .into(),
+            ),
+            Self::CrossSite => (Kind::Forbidden, "a browser says that this request comes from another site; such may not change anything".into()),
+            Self::NoSuchPath => (Kind::NotFound, "there is nothing at this path; GET /openapi.json lists all".into()),
+            Self::NotFound { what, name } => (Kind::NotFound, format!("there is no {what} {name}").into()),
+            Self::MethodNotAllowed { allowed } => (Kind::MethodNotAllowed, format!("allowed are {allowed}").into()),
+            Self::KeyHeld { key, standing, .. } => (Kind::Conflict, format!("the unique key \"{key}\" is held by job {standing}").into()),
+            Self::TooLarge(limit) => (Kind::TooLarge, format!("at most {limit} bytes are allowed").into()),
+            Self::UnsupportedMediaType { found, allowed } => (Kind::UnsupportedMediaType, format!("\"{found}\" is not taken here; send {allowed}").into()),
+            Self::BodyUnread(_) => (Kind::Malformed, "the body ended early or could not be read".into()),
+            Self::TimedOut(limit) => (Kind::Unavailable, format!("not done within {}; it is not known whether it will be", duration::display(*limit)).into()),
+            Self::NoSchema => {
+                (Kind::Unavailable, "the schema is not there yet: the database has not been reached since the start, or is being migrated".into())
+            }
+            Self::Store(StoreError::Unavailable { .. }) => (Kind::Unavailable, "the database is away".into()),
+            Self::Store(StoreError::KeyHeld { .. } | StoreError::Refused { .. } | StoreError::Corrupt { .. }) | Self::Panicked(_) => {
+                (Kind::Internal, "the log says more, under this request's x-request-id".into())
+            }
+        }
+    }
+
+    /// The faults that go with it.
+    fn faults(&self) -> Cow<'_, [Fault]> {
+        match self {
+            Self::Invalid(faults) => faults.into(),
+            Self::KeyHeld { pointer, standing, .. } => vec![Fault { pointer: pointer.clone(), detail: format!("is held by job {standing}").into() }].into(),
+            _ => (&[]).into(),
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status(&self) -> StatusCode {
+        self.answer().0.facts().2
+    }
+
+    fn as_response(&self) -> Response {
+        let (kind, detail) = self.answer();
+        let (uri, title, status) = kind.facts();
+        let problem = Problem { r#type: uri, title, status: status.as_u16(), detail, errors: &self.faults() };
+        let body = serde_json::to_vec(&problem).expect("texts and numbers are JSON");
+        let mut response = Response::builder().status(status).content_type(MEDIA_TYPE).body(body);
+        if let Self::MethodNotAllowed { allowed } = self
+            && let Ok(allowed) = HeaderValue::from_str(allowed)
+        {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status.is_server_error() {
+            response.set_data(Cause(log::chain(self).into()));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<InvalidJob> for ApiError {
+    fn from(error: InvalidJob) -> Self {
+        match error {
+            InvalidJob::Malformed(Malformed { detail }) => Self::Malformed(detail),
+            InvalidJob::Faults(faults) => Self::Invalid(faults),
+        }
+    }
+}
+
+/// Poem's own errors as ours.
+pub fn from_poem(error: poem::Error) -> Response {
+    let status = error.status();
+    let ours = match status {
+        StatusCode::NOT_FOUND => ApiError::NoSuchPath,
+        status if status.is_client_error() => ApiError::Malformed(error.to_string()),
+        _ => ApiError::Panicked(log::chain(&error)),
+    };
+    if error.is::<ApiError>() { error.into_response() } else { ours.as_response() }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_common::store::Away;
+
+    use super::*;
+
+    async fn shown(error: ApiError) -> (Response, serde_json::Value) {
+        let mut response = error.as_response();
+        let body = response.take_body().into_vec().await.expect("in memory");
+        (response, serde_json::from_slice(&body).expect("JSON"))
+    }
+
+    #[tokio::test]
+    async fn faults_are_listed() {
+        let faults = vec![Fault { pointer: "/kind".into(), detail: "is missing".into() }, Fault { pointer: "/a".into(), detail: "b".into() }];
+        let (response, problem) = shown(ApiError::Invalid(faults)).await;
+        assert_eq!(response.content_type(), Some(MEDIA_TYPE));
+        assert_eq!((problem["status"].as_u64(), &problem["errors"][0]["pointer"]), (Some(422), &"/kind".into()));
+    }
+
+    #[tokio::test]
+    async fn a_cause_is_for_the_log_only() {
+        let source = Away::Broken("password=secret".to_owned());
+        let (response, problem) = shown(ApiError::Store(StoreError::Unavailable { what: "read a job", source })).await;
+        assert_eq!((problem["status"].as_u64(), response.header("retry-after")), (Some(503), Some("1")));
+        assert!(!problem.to_string().contains("secret"));
+        assert!(response.data::<Cause>().is_some_and(|cause| cause.0.contains("secret")));
+    }
+
+    #[tokio::test]
+    async fn a_method_that_is_not_allowed_says_which_are() {
+        let (response, _) = shown(ApiError::MethodNotAllowed { allowed: "GET, HEAD".to_owned() }).await;
+        assert_eq!((response.status().as_u16(), response.header("allow")), (405, Some("GET, HEAD")));
+    }
+
+    #[test]
+    fn errors_of_poem_become_problems() {
+        assert_eq!(from_poem(poem::error::NotFoundError.into()).status(), StatusCode::NOT_FOUND);
+        assert_eq!(from_poem(poem::Error::from_status(StatusCode::IM_A_TEAPOT)).status(), StatusCode::BAD_REQUEST);
+        assert_eq!(from_poem(ApiError::CrossSite.into()).status(), StatusCode::FORBIDDEN);
+    }
+}

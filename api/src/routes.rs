@@ -1,0 +1,149 @@
+//! The route table: every path, with the methods it knows. What a path does is in the file of its noun.
+
+pub mod batch;
+pub mod health;
+pub mod jobs;
+mod list;
+pub mod queues;
+pub mod workers;
+
+use std::{collections::HashMap, sync::Arc};
+
+use longshore_common::{
+    job::JobView,
+    store::{enqueue::Origin, read::QueueView, workers::WorkerView},
+};
+use poem::{
+    Endpoint, Request, Response, Result, Route,
+    endpoint::{BoxEndpoint, make_sync},
+    http::Method,
+};
+use poem_openapi::OpenApi;
+use serde::Serialize;
+
+use crate::{
+    openapi::{self, Schema},
+    problem::ApiError,
+    state::State,
+};
+
+/// All routes, `/openapi.json` included.
+pub fn routes(state: &Arc<State>) -> Route {
+    let api = || {
+        (
+            jobs::JobRoutes(state.clone()),
+            batch::BatchRoutes(state.clone()),
+            queues::QueueRoutes(state.clone()),
+            workers::WorkerRoutes(state.clone()),
+            health::HealthRoutes(state.clone()),
+        )
+    };
+    let mut table = HashMap::new();
+    api().add_routes(&mut table);
+    let document = openapi::document(api());
+    let document = make_sync(move |_| Response::builder().content_type("application/json").body(document.clone()));
+    table.insert("/openapi.json".to_owned(), HashMap::from([(Method::GET, poem::EndpointExt::boxed(document))]));
+    table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Methods(methods)))
+}
+
+/// The methods of one path. Poem's own says 405 without the header `Allow`.
+struct Methods(HashMap<Method, BoxEndpoint<'static>>);
+
+impl Methods {
+    fn allowed(&self) -> String {
+        let mut names: Vec<&str> = self.0.keys().map(Method::as_str).collect();
+        if self.0.contains_key(&Method::GET) {
+            names.push("HEAD");
+        }
+        names.sort_unstable();
+        names.join(", ")
+    }
+}
+
+impl Endpoint for Methods {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        // what HEAD gets is what GET gets; the server leaves the body out
+        let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };
+        match self.0.get(method) {
+            Some(endpoint) => endpoint.call(request).await,
+            None => Err(ApiError::MethodNotAllowed { allowed: self.allowed() }.into()),
+        }
+    }
+}
+
+/// A part of a list, and where it goes on.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
+    /// In order.
+    pub items: Vec<T>,
+    /// Where it goes on; `None`: that was all.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A list that is short by nature.
+    pub fn whole(items: Vec<T>) -> Self {
+        Self { items, next_cursor: None }
+    }
+}
+
+/// What a list of a thing is called in the document.
+pub trait Listed: Schema {
+    /// Its name.
+    const LIST: &'static str;
+}
+
+impl Listed for JobView {
+    const LIST: &'static str = "Jobs";
+}
+
+impl Listed for QueueView {
+    const LIST: &'static str = "Queues";
+}
+
+impl Listed for WorkerView {
+    const LIST: &'static str = "Workers";
+}
+
+/// Where jobs of this request come from. A `traceparent` that is not one is ignored, as W3C Trace Context asks.
+fn origin(request_id: Option<String>, traceparent: Option<String>) -> Origin {
+    Origin { enqueued_by: None, request_id, traceparent: traceparent.filter(|value| is_traceparent(value)) }
+}
+
+/// `version-trace-parent-flags`, in lower-case hexadecimal, of which neither id may be all zeroes.
+fn is_traceparent(value: &str) -> bool {
+    let hex = |part: &str, length| part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let id = |part: &str, length| hex(part, length) && part.bytes().any(|b| b != b'0');
+    let mut parts = value.split('-');
+    let mut next = || parts.next().unwrap_or_default();
+    let (version, trace, parent, flags) = (next(), next(), next(), next());
+    // later versions may have more parts, and "ff" will never be one
+    hex(version, 2) && version != "ff" && id(trace, 32) && id(parent, 16) && hex(flags, 2) && (version != "00" || parts.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_is_taken_if_it_is_one() {
+        for good in
+            ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-brings"]
+        {
+            assert!(is_traceparent(good), "{good}");
+        }
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ] {
+            assert!(!is_traceparent(bad), "{bad}");
+        }
+    }
+}

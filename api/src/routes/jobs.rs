@@ -1,0 +1,189 @@
+//! `/v1/jobs`: enqueue one, list them, read one.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use longshore_common::{
+    job::{AttemptView, JobView, NewJob, OnConflict, view::Seconds},
+    json::RawJson,
+    store::{
+        StoreError,
+        enqueue::{Enqueued, Origin},
+    },
+};
+use poem_openapi::{
+    ApiResponse, OpenApi,
+    param::{Header, Path},
+};
+use serde::Serialize;
+
+use super::{
+    Page,
+    list::{List, MAX_ID},
+    origin,
+};
+use crate::{
+    body, cursor,
+    openapi::{Enqueuing, JobBody, JobQuery, Listing, Output, Reading, Refusal},
+    problem::ApiError,
+    state::State,
+};
+
+/// The routes of jobs.
+#[derive(Debug)]
+pub struct JobRoutes(pub Arc<State>);
+
+/// What became of a job that was to be enqueued.
+#[derive(Debug, ApiResponse)]
+pub enum EnqueueAnswer {
+    /// It is stored.
+    #[oai(status = 201)]
+    Created(
+        Output<EnqueuedJob>,
+        /// Where it can be read.
+        #[oai(header = "Location")]
+        String,
+    ),
+    /// Its unique key is held: this is the job that holds it, with `duplicate: true`.
+    #[oai(status = 200)]
+    Standing(Output<EnqueuedJob>),
+}
+
+/// The job that is now there.
+#[derive(Debug, Serialize)]
+pub struct EnqueuedJob {
+    #[serde(flatten)]
+    job: JobView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+}
+
+/// A job, with its attempts.
+#[derive(Debug, Serialize)]
+pub struct JobWithHistory {
+    #[serde(flatten)]
+    job: JobView,
+    history: Vec<AttemptView>,
+}
+
+#[OpenApi]
+impl JobRoutes {
+    /// Enqueue a job
+    ///
+    /// When the answer comes, the job is durable.
+    #[oai(path = "/v1/jobs", method = "post")]
+    async fn enqueue(
+        &self,
+        body: JobBody,
+        #[oai(name = "x-request-id")] request_id: Header<Option<String>>,
+        traceparent: Header<Option<String>>,
+    ) -> Result<EnqueueAnswer, Refusal<Enqueuing>> {
+        let state = &*self.0;
+        let coalescer = state.coalescer()?;
+        let _held_until_answered = state.job_bodies.take(body.declared, body::MAX_JOB_BODY).await?;
+        let text = body::read(body.body, body::MAX_JOB_BODY).await?;
+        let job = NewJob::parse(&text, "").map_err(ApiError::from)?;
+        drop(text);
+        let origin = origin(request_id.0, traceparent.0);
+        let warning = state.live_queues.warning(&job.queue);
+        let enqueued = coalescer.enqueue(job.clone(), origin.clone()).await.map_err(|error| held(error, |_| "/unique/key".to_owned()))?;
+        Ok(match enqueued {
+            Enqueued::New { id, run_at, created_at, expires_at } => {
+                state.waker.wake(&job.queue);
+                let job = as_enqueued(job, origin, id, run_at, created_at, expires_at);
+                EnqueueAnswer::Created(Output(EnqueuedJob { job, duplicate: None, replaced: None, warning }), format!("/v1/jobs/{id}"))
+            }
+            Enqueued::Duplicate { id, replaced } => {
+                if replaced {
+                    state.waker.wake(&job.queue);
+                }
+                // forgotten since: to the caller it makes no difference whether it was before or after
+                let standing = state.store()?.job(id).await?.ok_or_else(|| no_job(&id.to_string()))?;
+                let replaced = (on_conflict(&job) == OnConflict::Replace).then_some(replaced);
+                EnqueueAnswer::Standing(Output(EnqueuedJob { job: standing, duplicate: Some(true), replaced, warning }))
+            }
+        })
+    }
+
+    /// List jobs
+    ///
+    /// Newest first. args and results are left out unless `fields` asks for them.
+    #[oai(path = "/v1/jobs", method = "get")]
+    async fn list(&self, query: JobQuery) -> Result<Output<Page<JobView>>, Refusal<Listing>> {
+        let List { filter, fields, before, limit, of_none } = List::parse(&query.0)?;
+        let store = self.0.store()?;
+        if of_none {
+            return Ok(Output(Page::whole(Vec::new())));
+        }
+        // one more than asked for says whether there is more
+        let mut items = store.list_jobs(&filter, fields, before, limit + 1).await?;
+        let asked_for = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = items.len() > asked_for;
+        items.truncate(asked_for);
+        let next_cursor = items.last().filter(|_| more).map(|job| cursor::encode(job.id));
+        Ok(Output(Page { items, next_cursor }))
+    }
+
+    /// Read a job
+    #[oai(path = "/v1/jobs/:id", method = "get")]
+    async fn read(&self, id: Path<String>) -> Result<Output<JobWithHistory>, Refusal<Reading>> {
+        let number = id.0.parse().ok().filter(|id| (0..=MAX_ID).contains(id)).ok_or_else(|| no_job(&id.0))?;
+        let (job, history) = self.0.store()?.job_with_history(number).await?.ok_or_else(|| no_job(&id.0))?;
+        Ok(Output(JobWithHistory { job, history }))
+    }
+}
+
+fn no_job(id: &str) -> ApiError {
+    ApiError::NotFound { what: "job", name: id.to_owned() }
+}
+
+fn on_conflict(job: &NewJob) -> OnConflict {
+    job.unique.as_ref().map_or(OnConflict::Return, |unique| unique.on_conflict)
+}
+
+/// A held key is the caller's to know, with a pointer to it; `pointer` makes it from the job's index.
+pub(super) fn held(error: StoreError, pointer: impl FnOnce(usize) -> String) -> ApiError {
+    match error {
+        StoreError::KeyHeld { index, key, standing } => ApiError::KeyHeld { pointer: pointer(index), key, standing },
+        other => ApiError::Store(other),
+    }
+}
+
+/// The job as it now is, without asking the database: nothing but this is known of a new job.
+fn as_enqueued(job: NewJob, origin: Origin, id: i64, run_at: Timestamp, created_at: Timestamp, expires_at: Option<Timestamp>) -> JobView {
+    JobView {
+        id,
+        kind: job.kind.to_string(),
+        queue: job.queue.to_string(),
+        state: Enqueued::state(run_at, created_at),
+        args: Some(job.args),
+        priority: job.priority,
+        run_at,
+        expires_at,
+        attempt: 0,
+        max_attempts: job.max_attempts,
+        timeout: job.timeout.map(|timeout| Seconds(timeout.as_secs_f64())),
+        tags: job.tags,
+        meta: job.meta.unwrap_or_else(RawJson::empty_object),
+        unique_key: job.unique.map(|unique| unique.key),
+        concurrency_key: job.concurrency_key,
+        workflow_id: None,
+        schedule: None,
+        scheduled_for: None,
+        progress: None,
+        checkpoint: None,
+        result: Some(None),
+        error: None,
+        worker: None,
+        cancel_requested_at: None,
+        enqueued_by: origin.enqueued_by,
+        request_id: origin.request_id,
+        created_at,
+        started_at: None,
+        finished_at: None,
+    }
+}

@@ -1,0 +1,165 @@
+//! The server: listens at once, so that probes are answered while the database is away; brings up the schema beside it;
+//! drains when it is told to stop.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use longshore_common::{
+    duties,
+    program::{Exit, Failure, VERSION},
+    settings::{SettingError, Settings},
+    store::{Store, migrate::MigrateError, until_available},
+};
+use poem::{Server, listener::TcpAcceptor};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{guard::Guard, request::EveryRequest, routes, state::State};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// What a stop leaves requests beyond their own time limit.
+const BEYOND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why the API could not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting is missing or wrong.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// Nobody may listen there, or somebody does.
+    #[error("cannot listen on {address} (LONGSHORE_API__LISTEN)")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The schema cannot be brought up.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The server ended by itself.
+    #[error("the server ended")]
+    Ended(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Failure for StartError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Setting(error) => error.exit(),
+            Self::Migrate(error) => error.exit(),
+            Self::Listen { .. } | Self::Ended(_) => Exit::Failed,
+        }
+    }
+}
+
+/// An API that listens.
+#[derive(Debug)]
+pub struct RunningApi {
+    /// Where; with a port of its own where the settings left that open.
+    pub address: SocketAddr,
+    serving: JoinHandle<Result<(), StartError>>,
+}
+
+impl RunningApi {
+    /// Waits until it has stopped.
+    ///
+    /// # Errors
+    /// Where it ended by itself.
+    pub async fn wait(self) -> Result<(), StartError> {
+        self.serving.await.unwrap_or_else(|panic| Err(StartError::Ended(panic.into())))
+    }
+}
+
+/// Runs the API until `stop`.
+///
+/// # Errors
+/// Where it cannot start, or ends by itself.
+pub async fn run(settings: &Settings, stop: CancellationToken) -> Result<(), StartError> {
+    start(settings, stop)?.wait().await
+}
+
+/// Starts the API; it listens when this returns.
+///
+/// # Errors
+/// Where a setting is wrong or the address cannot be listened on. What is wrong with the database is found later, by
+/// [`RunningApi::wait`].
+pub fn start(settings: &Settings, stop: CancellationToken) -> Result<RunningApi, StartError> {
+    let address = settings.api.listen;
+    if !address.ip().is_loopback() && !settings.api.open {
+        return Err(SettingError(format!(
+            "LONGSHORE_API__LISTEN={address} is not a loopback address, and there are no API keys: anybody who reaches it could use it. Create a key \
+             (longshore keys create), or set LONGSHORE_API__OPEN=true where the network keeps strangers out"
+        ))
+        .into());
+    }
+    let store = Store::new(&settings.database, "longshore-api", State::statement_timeout(settings.api.timeout))?;
+    tracing::info!(version = VERSION, database = store.shown(), "longshore-api serves the HTTP API");
+    let cannot = |source| StartError::Listen { address, source };
+    let listener = listen(address).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    tracing::info!(addr = %address, "listening");
+    let acceptor = TcpAcceptor::from_tokio(listener).map_err(cannot)?;
+    let serving = tokio::spawn(serve(settings.clone(), store, acceptor, stop));
+    Ok(RunningApi { address, serving })
+}
+
+/// Poem's own way sets neither option: without the first, small answers wait for the acknowledgement of the one before.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_nodelay(true)?; // accepted connections inherit it
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn serve(settings: Settings, store: Store, acceptor: TcpAcceptor, stop: CancellationToken) -> Result<(), StartError> {
+    let timeout = settings.api.timeout;
+    let state = Arc::new(State::new(store.clone()));
+    let endpoint = EveryRequest::around(routes::routes(&state), Guard::new(&settings.api.hosts), timeout);
+    // stops when the API is told to, and when it cannot go on
+    let stop = stop.child_token();
+    let _stops_the_rest = stop.clone().drop_guard();
+    let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(endpoint, stop.clone().cancelled_owned(), Some(timeout + BEYOND_TIMEOUT));
+    let background = tokio::spawn(work_behind(settings.worker.poll, store, state, stop.clone()));
+    let background = async {
+        let result = background.await.unwrap_or_else(|panic| Err(StartError::Ended(panic.into())));
+        stop.cancel();
+        result
+    };
+    let (drained, worked) = tokio::join!(server, background);
+    worked?;
+    drained.map_err(|error| StartError::Ended(error.into()))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Brings up the schema, then does what must be done whoever runs. Ends with `stop`.
+async fn work_behind(poll: Duration, store: Store, state: Arc<State>, stop: CancellationToken) -> Result<(), StartError> {
+    if !migrate(&store, &stop).await? {
+        return Ok(());
+    }
+    state.open();
+    tokio::join!(duties::run(store.clone(), state.waker.clone(), poll, stop.clone()), state.live_queues.keep_up(&store, stop));
+    Ok(())
+}
+
+/// Migrates as soon as the database can be reached; false where `stop` came first.
+async fn migrate(store: &Store, stop: &CancellationToken) -> Result<bool, StartError> {
+    let migrated = until_available(stop, async || match store.migrate().await {
+        Err(MigrateError::Store(away)) if away.is_unavailable() => Err(away),
+        other => Ok(other),
+    });
+    match migrated.await {
+        None => Ok(false),
+        Some(Err(error)) => Err(MigrateError::Store(error).into()),
+        Some(Ok(result)) => {
+            let changed = result?;
+            tracing::info!(changed, "the schema is up to date");
+            Ok(true)
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What all requests share.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use longshore_common::store::{Store, enqueue::Coalescer, listen::Waker};
+
+use crate::{body::Budget, live_queues::LiveQueues, problem::ApiError};
+
+/// Bytes that the bodies of single jobs may take together.
+const JOB_BODIES: usize = 64 * 1024 * 1024;
+/// Bytes that the bodies of batches may take together: four of the largest.
+const BATCH_BODIES: usize = 128 * 1024 * 1024;
+/// What is kept of a request's time limit for saying that the database did not answer within it.
+const TO_SAY_SO: f64 = 0.9;
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct State {
+    store: Store,
+    coalescer: Coalescer,
+    /// Tells workers of new jobs.
+    pub waker: Waker,
+    /// Which queues have a live worker.
+    pub live_queues: LiveQueues,
+    /// For bodies of single jobs.
+    pub job_bodies: Budget,
+    /// For bodies of batches.
+    pub batch_bodies: Budget,
+    schema_known: AtomicBool,
+}
+
+impl State {
+    /// Starts what works in the background for requests.
+    pub fn new(store: Store) -> Self {
+        Self {
+            coalescer: Coalescer::start(&store),
+            waker: Waker::start(&store),
+            live_queues: LiveQueues::default(),
+            job_bodies: Budget::of(JOB_BODIES),
+            batch_bodies: Budget::of(BATCH_BODIES),
+            schema_known: AtomicBool::new(false),
+            store,
+        }
+    }
+
+    /// How long a statement may take where a request may take `timeout`.
+    pub fn statement_timeout(timeout: Duration) -> Duration {
+        timeout.mul_f64(TO_SAY_SO)
+    }
+
+    /// The store, for what needs no schema.
+    pub fn bare_store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// [`ApiError::NoSchema`] until the schema is there.
+    pub fn store(&self) -> Result<&Store, ApiError> {
+        if self.knows_schema() { Ok(&self.store) } else { Err(ApiError::NoSchema) }
+    }
+
+    /// The way in for single jobs.
+    ///
+    /// # Errors
+    /// [`ApiError::NoSchema`] until the schema is there.
+    pub fn coalescer(&self) -> Result<&Coalescer, ApiError> {
+        self.store().map(|_| &self.coalescer)
+    }
+
+    /// Whether the schema has been seen.
+    pub fn knows_schema(&self) -> bool {
+        self.schema_known.load(Ordering::Relaxed)
+    }
+
+    /// The schema is there: requests may use it.
+    pub fn open(&self) {
+        self.schema_known.store(true, Ordering::Relaxed);
+    }
+}

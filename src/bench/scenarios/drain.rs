@@ -1,0 +1,69 @@
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+
+use super::Size;
+use crate::bench::{
+    check,
+    figures::{Figures, number},
+    http::Connection,
+    load::{self, BatchForm},
+    scenarios::batch,
+    stage::Stage,
+};
+
+/// How often is looked how far it is.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Without a single job for so long, it has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A worker starts on a backlog and works it off.
+pub async fn run(name: &str, stage: &Stage, size: Size) -> anyhow::Result<Figures> {
+    let api = stage.api().await?;
+    let mut connection = Connection::open(api.addr).await?;
+    let whole = load::batch(batch::JOBS, BatchForm::Ndjson);
+    let mut left = size.backlog;
+    while left > 0 {
+        let jobs = left.min(batch::JOBS as u64);
+        if jobs == batch::JOBS as u64 {
+            connection.expect(&whole, 201).await?;
+        } else {
+            connection.expect(&load::batch(usize::try_from(jobs)?, BatchForm::Ndjson), 201).await?;
+        }
+        left -= jobs;
+    }
+    let (watch, began) = (stage.watch_memory(), Instant::now());
+    let before = stage.meter(Some(&api.program), None).await?;
+    let worker = stage.worker_unready(&format!("*={}", size.slots))?;
+    wait_for(stage, size.backlog).await?;
+    let wall = began.elapsed().as_secs_f64();
+    let after = stage.meter(Some(&api.program), Some(&worker)).await?;
+    let span = stage.store().totals().await?.span.unwrap_or(wall);
+    let mut figures = Figures::of(name, size.backlog, span, before, after);
+    figures.notes.push(format!(
+        "{} slots; by the clock on the wall, the worker's start included: {:.0} jobs/s",
+        size.slots,
+        number(size.backlog) / wall
+    ));
+    figures.note_memory(stage, Some(&api.program), Some(&worker), &watch);
+    worker.stop().await?;
+    api.program.stop().await?;
+    figures.faults = check::faults(stage, size.backlog, size.backlog).await?;
+    Ok(figures)
+}
+
+/// Waits until so many jobs have succeeded.
+pub async fn wait_for(stage: &Stage, jobs: u64) -> anyhow::Result<()> {
+    let (mut seen, mut progress) = (0, Instant::now());
+    loop {
+        let succeeded = u64::try_from(stage.store().succeeded().await?)?;
+        if succeeded >= jobs {
+            return Ok(());
+        }
+        if succeeded > seen {
+            (seen, progress) = (succeeded, Instant::now());
+        }
+        ensure!(progress.elapsed() < PATIENCE, "{succeeded} of {jobs} jobs have succeeded, and not one more within {PATIENCE:?}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}

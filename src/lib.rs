@@ -1,0 +1,16 @@
+//! The command line `longshore`, a file a command. It puts the other crates together and knows no SQL.
+
+pub mod bench;
+pub mod cli;
+mod command;
+mod database;
+mod dev;
+mod doctor;
+mod enqueue;
+mod jobs;
+mod migrate;
+mod output;
+pub mod private_postgres;
+mod queues;
+mod roles;
+mod workers;

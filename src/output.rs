@@ -1,0 +1,93 @@
+//! What commands print: tables for people, JSON for scripts.
+
+use std::io::{ErrorKind, Write};
+
+use anyhow::Context;
+use comfy_table::{Table, presets};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use serde::Serialize;
+
+/// Writes to stdout. Nobody there to read the rest (`longshore jobs | head`) is fine.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("could not write to the standard output"),
+        _ => Ok(()),
+    }
+}
+
+/// Writes JSON on one line.
+pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string(value).context("could not write the answer as JSON")?)
+}
+
+/// A list in the form that the API gives it.
+#[derive(Debug, Serialize)]
+pub struct List<T> {
+    /// What was found.
+    pub items: Vec<T>,
+    /// Where the next page begins; null: there is none.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    /// All there is.
+    pub fn whole(items: Vec<T>) -> Self {
+        Self { items, next_cursor: None }
+    }
+}
+
+/// A table without lines, easy on `awk`.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.iter().map(|name| name.to_uppercase()));
+    table
+}
+
+/// The lines of a table, without the blanks at their ends.
+pub fn lines(table: &Table) -> String {
+    let text = table.to_string();
+    text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
+}
+
+/// A time to the second, in UTC as everywhere in Longshore.
+pub fn time(time: Timestamp) -> String {
+    time.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc)).unwrap_or(time).to_string()
+}
+
+/// The beginning of a text, on one line.
+pub fn shortened(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= most { line } else { line.chars().take(most - 1).chain(['…']).collect() }
+}
+
+/// A whole number with its thousands set apart: `12,345`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_threes() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_characters() {
+        assert_eq!(shortened("über\n alles", 20), "über alles");
+        assert_eq!(shortened("überall", 4), "übe…");
+    }
+}

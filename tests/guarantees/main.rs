@@ -1,0 +1,15 @@
+//! The contract's guarantees, a file each: real processes, real signals, a real PostgreSQL, a network that fails.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod g01_durable_once_acknowledged;
+mod g03_one_holder_at_a_time;
+mod g04_dead_workers_jobs_come_back;
+mod g04_stopping_workers_hand_back;
+mod g05_nothing_delays_another;
+mod g10_the_database_is_away;
+mod g12_cost_follows_work;
+mod g13_versions_and_settings;
+mod system;
+mod under_fire;
