@@ -12,11 +12,11 @@ mod stage;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{command::WrongUse, output};
+use crate::output;
 use figures::{Figures, Report};
 use stage::Stage;
 
@@ -118,8 +118,8 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         progress.set_message(name.clone());
         let figures = tokio::select! {
             figures = one(*scenario, &name, &stage, size) => figures.with_context(|| format!("the scenario {name} broke off")),
-            _ = tokio::signal::ctrl_c() => Err(WrongUse("interrupted".to_owned()).into()),
-            _ = interrupted.recv() => Err(WrongUse("interrupted".to_owned()).into()),
+            _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted: nothing is left behind")),
+            _ = interrupted.recv() => Err(anyhow!("interrupted: nothing is left behind")),
         }?;
         if !args.json {
             progress.suspend(|| output::print(&figures.summary()))?;

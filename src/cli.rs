@@ -80,7 +80,9 @@ mod tests {
 
     #[test]
     fn lists_need_no_word() {
-        for line in ["longshore jobs", "longshore jobs list --state failed", "longshore jobs --state failed --json", "longshore queues list", "longshore workers"] {
+        for line in
+            ["longshore jobs", "longshore jobs list --state failed", "longshore jobs --state failed --json", "longshore queues list", "longshore workers"]
+        {
             Cli::try_parse_from(line.split(' ')).expect(line);
         }
     }

@@ -130,7 +130,11 @@ fn connections(server: &Server, settings: &Settings) -> Check {
     if programs >= 2 {
         good("connections", format!("the server takes {most}: room for {programs} programs of {each} (LONGSHORE_DATABASE__POOL={pool})"))
     } else {
-        bad("connections", format!("the server takes {most}, an API and a worker of {each} each do not fit"), "lower LONGSHORE_DATABASE__POOL or raise max_connections")
+        bad(
+            "connections",
+            format!("the server takes {most}, an API and a worker of {each} each do not fit"),
+            "lower LONGSHORE_DATABASE__POOL or raise max_connections",
+        )
     }
 }
 
@@ -147,7 +151,9 @@ async fn schema(store: &Store) -> Check {
 async fn workers(store: &Store) -> Check {
     let name = "workers";
     match store.workers().await {
-        Ok(workers) if workers.is_empty() => bad(name, "none is alive: jobs are taken, and wait", "start `longshore worker` with the same LONGSHORE_DATABASE__URL"),
+        Ok(workers) if workers.is_empty() => {
+            bad(name, "none is alive: jobs are taken, and wait", "start `longshore worker` with the same LONGSHORE_DATABASE__URL")
+        }
         Ok(workers) => good(name, format!("{} alive", workers.len())),
         Err(error) => bad(name, log::chain(&error), "may this user read the tables of the schema longshore?"),
     }
@@ -157,7 +163,9 @@ async fn violations(store: &Store) -> Check {
     let name = "data";
     match store.violations(5).await {
         Ok(found) if found.is_empty() => good(name, "longshore.violations is empty: every job stands in one place"),
-        Ok(found) => bad(name, found.join("; "), "this is a fault of ours, or a table was changed by hand: please report it with `select * from longshore.violations`"),
+        Ok(found) => {
+            bad(name, found.join("; "), "this is a fault of ours, or a table was changed by hand: please report it with `select * from longshore.violations`")
+        }
         Err(error) => good(name, format!("not checked: {}", log::chain(&error))),
     }
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 use anyhow::Context;
 use longshore_common::{
     fault::Fault,
-    job::{NewJob, new::InvalidJob},
+    job::{InvalidJob, NewJob},
     store::{
         Store,
         enqueue::{Enqueued, Origin},

@@ -29,7 +29,10 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else if changed {
         output::print(&format!("The schema in {} is now of version {version}.", store.shown()))?;
     } else {
-        output::print(&format!("Nothing to do: the schema in {} is of version {version} already, or a newer one that works with this program.", store.shown()))?;
+        output::print(&format!(
+            "Nothing to do: the schema in {} is of version {version} already, or a newer one that works with this program.",
+            store.shown()
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,9 +1,12 @@
 //! What commands print: tables for people, JSON for scripts.
 
-use std::io::{ErrorKind, Write};
+use std::{
+    io::{ErrorKind, Write},
+    ops::Range,
+};
 
 use anyhow::Context;
-use comfy_table::{Table, presets};
+use comfy_table::{CellAlignment, Table, presets};
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde::Serialize;
 
@@ -40,8 +43,17 @@ impl<T> List<T> {
 /// A table without lines, easy on `awk`.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.iter().map(|name| name.to_uppercase()));
+    table.load_style(presets::NOTHING).set_header(header.iter().copied());
     table
+}
+
+/// Puts numbers below one another.
+pub fn align_right(table: &mut Table, columns: Range<usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
 }
 
 /// The lines of a table, without the blanks at their ends.

@@ -47,7 +47,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn for_people(queues: &[QueueView]) -> String {
-    let mut table = output::table(&["queue", "available", "running", "scheduled", "retryable", "succeeded", "failed", "cancelled", "oldest waits", "workers"]);
+    let mut table = output::table(&["QUEUE", "AVAILABLE", "RUNNING", "SCHEDULED", "RETRYABLE", "SUCCEEDED", "FAILED", "CANCELLED", "OLDEST WAITS", "WORKERS"]);
     for queue in queues {
         let counts = queue.counts;
         let count = |n: i64| output::grouped(n.unsigned_abs());
@@ -65,6 +65,7 @@ fn for_people(queues: &[QueueView]) -> String {
             queue.workers.to_string(),
         ]);
     }
+    output::align_right(&mut table, 1..10);
     let note = if queues.iter().any(|queue| queue.estimated) { "\n\n~ an estimate: exact counts end at 10,000" } else { "" };
     output::lines(&table) + note
 }

@@ -47,7 +47,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn for_people(workers: &[WorkerView]) -> String {
-    let mut table = output::table(&["worker", "version", "queues", "kinds", "running", "since", "last seen"]);
+    let mut table = output::table(&["WORKER", "VERSION", "QUEUES", "KINDS", "RUNNING", "SINCE", "LAST SEEN"]);
     for worker in workers {
         table.add_row([
             worker.id.clone(),

@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use longshore_common::{
     duration,
     fault::Fault,
-    job::new::{InvalidJob, Malformed},
+    job::{InvalidJob, Malformed},
     log,
     store::StoreError,
 };

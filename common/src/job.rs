@@ -3,12 +3,14 @@
 pub mod fields;
 pub mod name;
 pub mod new;
+pub mod parse;
 pub mod retry;
 pub mod state;
 pub mod view;
 
 pub use name::{Kind, QueueName};
-pub use new::{InvalidJob, NewJob, OnConflict, Unique, UniqueWhile, When};
+pub use new::{NewJob, OnConflict, Unique, UniqueWhile, When};
+pub use parse::{InvalidJob, Malformed};
 pub use retry::{Backoff, RetryPolicy};
 pub use state::{JobState, OutcomeKind};
 pub use view::{AttemptView, JobView};

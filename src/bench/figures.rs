@@ -78,13 +78,7 @@ impl Latency {
     /// From microseconds.
     pub fn of(what: &'static str, micros: &Histogram<u64>) -> Self {
         let ms = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1000.0;
-        Self {
-            what,
-            p50_ms: ms(micros.value_at_quantile(0.5)),
-            p99_ms: ms(micros.value_at_quantile(0.99)),
-            max_ms: ms(micros.max()),
-            samples: micros.len(),
-        }
+        Self { what, p50_ms: ms(micros.value_at_quantile(0.5)), p99_ms: ms(micros.value_at_quantile(0.99)), max_ms: ms(micros.max()), samples: micros.len() }
     }
 }
 
@@ -161,18 +155,32 @@ impl Report {
     /// The table.
     pub fn for_people(&self) -> String {
         let mut table = output::table(&[
-            "scenario", "jobs/s", "p50 ms", "p99 ms", "max ms", "server µs", "api µs", "worker µs", "bench µs", "wal B", "api MiB", "worker MiB", "server MiB", "data",
+            "scenario",
+            "jobs/s",
+            "p50 ms",
+            "p99 ms",
+            "max ms",
+            "server µs",
+            "api µs",
+            "worker µs",
+            "bench µs",
+            "wal B",
+            "api MiB",
+            "worker MiB",
+            "server MiB",
+            "data",
         ]);
         for scenario in &self.scenarios {
             for (index, latency) in scenario.latency.iter().map(Some).chain(scenario.latency.is_empty().then_some(None)).enumerate() {
                 table.add_row(scenario.row(latency, index == 0));
             }
         }
+        output::align_right(&mut table, 1..13);
         let build = if self.optimized { "" } else { "\nThis is a build for debugging: build with --release for figures that mean something." };
         format!(
             "{}\n\nLongshore {} on {} processors, PostgreSQL {} with {}.\n\
              µs: CPU time a job, of PostgreSQL, API, worker and this load generator, which share the processors. MiB: peak memory;\n\
-             of PostgreSQL what its processes do not share. WAL B: bytes written ahead a job. Log level info, to a file.{build}",
+             of PostgreSQL what its processes do not share. wal B: bytes written ahead a job. Log level info, to a file.{build}",
             output::lines(&table),
             self.longshore,
             self.processors,

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-/// Clock ticks a second in /proc: USER_HZ, which is 100 on every machine that Rust runs Linux on.
+/// Clock ticks a second in /proc: `USER_HZ`, which is 100 on every machine that Rust runs Linux on.
 const TICKS: f64 = 100.0;
 
 /// Seconds of CPU time that a process has used, without its children.

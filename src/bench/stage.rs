@@ -111,10 +111,10 @@ impl Stage {
         let ready = Request::get("/readyz");
         let deadline = Instant::now() + READY_WITHIN;
         loop {
-            if let Ok(mut connection) = Connection::open(addr).await {
-                if connection.expect(&ready, 200).await.is_ok() {
-                    return Ok(Api { program, addr });
-                }
+            if let Ok(mut connection) = Connection::open(addr).await
+                && connection.expect(&ready, 200).await.is_ok()
+            {
+                return Ok(Api { program, addr });
             }
             program.wait_a_little(deadline).await?;
         }

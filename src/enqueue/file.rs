@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use longshore_common::{
-    job::{NewJob, new::MAX_ARGS_BYTES},
+    job::{NewJob, parse::MAX_ARGS_BYTES},
     store::{
         Store, StoreError,
         enqueue::{Enqueued, Origin},

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use anyhow::Context;
 use longshore_common::{
-    job::{NewJob, new::MAX_ARGS_BYTES},
+    job::{NewJob, parse::MAX_ARGS_BYTES},
     json::RawJson,
 };
 use serde_json::{Value, json};
@@ -173,9 +173,38 @@ mod tests {
     #[test]
     fn flags_are_the_fields_of_the_api() {
         let typed = read(&[
-            "mail", r#"{"z": 1.50}"#, "--queue", "emails", "--priority", "-5", "--delay", "5m", "--expires-in", "1h", "--max-attempts", "3", "--timeout", "none",
-            "--tag", "a", "--tag", "b", "--meta", r#"{"k": 1}"#, "--concurrency-key", "c", "--retry", "fixed", "--unique-key", "u", "--unique-while", "kept",
-            "--unique-for", "1d", "--on-conflict", "reject",
+            "mail",
+            r#"{"z": 1.50}"#,
+            "--queue",
+            "emails",
+            "--priority",
+            "-5",
+            "--delay",
+            "5m",
+            "--expires-in",
+            "1h",
+            "--max-attempts",
+            "3",
+            "--timeout",
+            "none",
+            "--tag",
+            "a",
+            "--tag",
+            "b",
+            "--meta",
+            r#"{"k": 1}"#,
+            "--concurrency-key",
+            "c",
+            "--retry",
+            "fixed",
+            "--unique-key",
+            "u",
+            "--unique-while",
+            "kept",
+            "--unique-for",
+            "1d",
+            "--on-conflict",
+            "reject",
         ]);
         let posted = r#"{"kind": "mail", "args": {"z": 1.50}, "queue": "emails", "priority": -5, "delay": "5m", "expires_in": "1h", "max_attempts": 3,
             "timeout": null, "tags": ["a", "b"], "meta": {"k": 1}, "concurrency_key": "c", "retry": {"backoff": "fixed"},

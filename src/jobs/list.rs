@@ -111,7 +111,7 @@ fn filter(args: &ListArgs) -> Result<JobFilter, WrongUse> {
 }
 
 fn for_people(jobs: &[JobView]) -> String {
-    let mut table = output::table(&["id", "kind", "queue", "state", "attempt", "enqueued", "due or finished", "error"]);
+    let mut table = output::table(&["ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "ENQUEUED", "DUE OR FINISHED", "ERROR"]);
     for job in jobs {
         table.add_row([
             job.id.to_string(),

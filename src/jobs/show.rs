@@ -69,7 +69,7 @@ fn for_people(job: &JobView, history: &[AttemptView]) -> String {
     if history.is_empty() {
         return text + "\n\nNo attempt yet.";
     }
-    let mut table = output::table(&["attempt", "started", "took", "outcome", "worker", "error"]);
+    let mut table = output::table(&["ATTEMPT", "STARTED", "TOOK", "OUTCOME", "WORKER", "ERROR"]);
     for attempt in history {
         let took = attempt.finished_at.map_or_else(String::new, |end| display(end.duration_since(attempt.started_at).as_secs_f64()));
         table.add_row([

@@ -1,7 +1,7 @@
 //! A throw-away PostgreSQL server for each test program, and a database of its own for each test.
 //!
 //! The server ends with the program, however that ends. Nothing runs at the end of a test program, so its
-//! folder (some 50 MB) stays until the next program sweeps. Under `cargo nextest` every test is a program and
+//! folder (some 60 MB) stays until the next program sweeps. Under `cargo nextest` every test is a program and
 //! so starts a server of its own, which costs it a second.
 
 use std::fs::{self, File};

@@ -2,13 +2,15 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::support::http::{self, Connection};
 
 /// Answers one connection with `answer` once the request ends with `until`, and returns the request.
-async fn server(until: &'static str, answer: &'static [u8]) -> (SocketAddr, JoinHandle<String>) {
+///
+/// The connection stays open until the task's result is taken, as a server would keep it.
+async fn server(until: &'static str, answer: &'static [u8]) -> (SocketAddr, JoinHandle<(String, TcpStream)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let served = tokio::spawn(async move {
@@ -21,7 +23,7 @@ async fn server(until: &'static str, answer: &'static [u8]) -> (SocketAddr, Join
             request.extend(&part[..length]);
         }
         stream.write_all(answer).await.expect("an answer");
-        String::from_utf8(request).expect("text")
+        (String::from_utf8(request).expect("text"), stream)
     });
     (address, served)
 }
@@ -34,7 +36,7 @@ async fn sends_a_body_and_reads_one_of_known_length() {
     assert_eq!(response.status, 201);
     assert_eq!(response.header("x-id"), Some("7"));
     assert_eq!(response.json(), json!({"a": 1}));
-    let request = served.await.expect("served");
+    let (request, _) = served.await.expect("served");
     assert!(request.starts_with("POST /v1/jobs HTTP/1.1\r\nhost: "), "{request}");
     assert!(request.ends_with("content-length: 15\r\nconnection: close\r\n\r\n{\"kind\":\"echo\"}"), "{request}");
 }
@@ -43,7 +45,7 @@ async fn sends_a_body_and_reads_one_of_known_length() {
 async fn reads_a_chunked_body() {
     let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
         4\r\nWiki\r\n6;x=y\r\npedia \r\n0\r\n\r\n";
-    let (address, _) = server("\r\n\r\n", answer).await;
+    let (address, _served) = server("\r\n\r\n", answer).await;
     let response = http::request(address, "GET", "/", &[], b"").await;
     assert_eq!((response.status, response.text()), (200, "Wikipedia ".to_owned()));
 }
@@ -66,5 +68,6 @@ async fn sends_a_body_piece_by_piece() {
         connection.send_chunk(chunk.as_bytes()).await.expect("sent");
     }
     assert_eq!(connection.response().await.expect("an answer").status, 204);
-    assert!(served.await.expect("served").ends_with("\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
+    let (request, _) = served.await.expect("served");
+    assert!(request.ends_with("\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
 }

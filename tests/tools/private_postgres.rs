@@ -16,14 +16,14 @@ use crate::support::eventually::eventually;
 use crate::support::postgres::{Database, connect, server};
 use crate::support::process::{Process, Program};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
-/// A folder for a server, removed with this value.
+/// A folder for a server, removed with this value; if the program is killed, by the next program's sweep.
 struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("longshore-tools-{}-{name}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("longshore-test-{}-{name}", std::process::id()));
         Self(path)
     }
 

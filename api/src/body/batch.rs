@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use longshore_common::{
     fault::{Fault, token},
-    job::new::{InvalidJob, NewJob},
+    job::{InvalidJob, NewJob},
 };
 use poem::Body;
 

@@ -66,7 +66,14 @@ impl Store {
     /// Where the database is away.
     pub async fn server(&self) -> Result<Server, StoreError> {
         let row = self.query_one(SERVER, &[]).await?;
-        Ok(Server { version_num: row.get(0), version: row.get(1), now: row.get(2), max_connections: row.get(3), backend_pid: row.get::<_, i32>(4).cast_unsigned(), settings: row.get(5) })
+        Ok(Server {
+            version_num: row.get(0),
+            version: row.get(1),
+            now: row.get(2),
+            max_connections: row.get(3),
+            backend_pid: row.get::<_, i32>(4).cast_unsigned(),
+            settings: row.get(5),
+        })
     }
 
     /// The first of what must not be, in words.

@@ -15,7 +15,7 @@ use crate::bench::{
 /// How often is looked how far it is.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Without a single job for so long, it has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A worker starts on a backlog and works it off.
 pub async fn run(name: &str, stage: &Stage, size: Size) -> anyhow::Result<Figures> {
@@ -40,11 +40,7 @@ pub async fn run(name: &str, stage: &Stage, size: Size) -> anyhow::Result<Figure
     let after = stage.meter(Some(&api.program), Some(&worker)).await?;
     let span = stage.store().totals().await?.span.unwrap_or(wall);
     let mut figures = Figures::of(name, size.backlog, span, before, after);
-    figures.notes.push(format!(
-        "{} slots; by the clock on the wall, the worker's start included: {:.0} jobs/s",
-        size.slots,
-        number(size.backlog) / wall
-    ));
+    figures.notes.push(format!("{} slots; by the clock on the wall, the worker's start included: {:.0} jobs/s", size.slots, number(size.backlog) / wall));
     figures.note_memory(stage, Some(&api.program), Some(&worker), &watch);
     worker.stop().await?;
     api.program.stop().await?;

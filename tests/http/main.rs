@@ -1,0 +1,16 @@
+//! The HTTP API over real sockets: a file a resource. Each test has an API in this process, on a database of its own.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod api;
+mod batch;
+mod guards;
+mod health;
+mod jobs;
+mod limits;
+mod lists;
+mod openapi;
+mod problems;
+mod queues_workers;
+mod schema;
