@@ -2,7 +2,7 @@
 //! `longshore-common`'s; SQL and handlers are not known here.
 //!
 //! ```text
-//! server ─ listens, migrates, keeps the duties, drains
+//! server ─ migrates, keeps the duties     connections ─ accepts, drains
 //!   request ─ x-request-id, guard, time limit, panics, the log line
 //!     routes ─ the table; jobs, batch, queues, workers, health
 //!       body ─ what is read of a request     openapi ─ how it is all described
@@ -10,6 +10,7 @@
 //! ```
 
 mod body;
+mod connections;
 mod cursor;
 mod guard;
 mod live_queues;

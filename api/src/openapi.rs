@@ -109,7 +109,13 @@ impl<P, E: Into<ApiError>> From<E> for Refusal<P> {
 
 impl<P> From<Refusal<P>> for poem::Error {
     fn from(refusal: Refusal<P>) -> Self {
-        refusal.0.into()
+        // poem makes the response later, and puts the error's own data into it
+        let cause = refusal.0.cause();
+        let mut error = Self::from(refusal.0);
+        if let Some(cause) = cause {
+            error.set_data(cause);
+        }
+        error
     }
 }
 

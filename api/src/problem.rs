@@ -83,16 +83,11 @@ pub enum ApiError {
     #[error("the schema is not there yet")]
     NoSchema,
     /// The store could not do it.
-    #[error("{}", store_says(.0))]
-    Store(#[source] StoreError),
+    #[error(transparent)]
+    Store(StoreError),
     /// A fault of ours.
     #[error("the handler panicked: {0}")]
     Panicked(String),
-}
-
-/// The top of a store error's chain; the rest is its own.
-fn store_says(error: &StoreError) -> &'static str {
-    if error.is_unavailable() { "the database is away" } else { "the store failed" }
 }
 
 /// A sort of problem: its URI, its title, its status. The document lists them; each title says what it means.
@@ -183,6 +178,11 @@ impl ApiError {
         }
     }
 
+    /// What the log keeps of it, where it is the server's.
+    pub fn cause(&self) -> Option<Cause> {
+        self.status().is_server_error().then(|| Cause(log::chain(self).into()))
+    }
+
     /// The faults that go with it.
     fn faults(&self) -> Cow<'_, [Fault]> {
         match self {
@@ -212,8 +212,8 @@ impl ResponseError for ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if status.is_server_error() {
-            response.set_data(Cause(log::chain(self).into()));
+        if let Some(cause) = self.cause() {
+            response.set_data(cause);
         }
         response
     }
@@ -239,6 +239,8 @@ pub fn from_poem(error: poem::Error) -> Response {
     let status = error.status();
     let ours = match status {
         StatusCode::NOT_FOUND => ApiError::NoSuchPath,
+        // a name that is not UTF-8: nothing has it
+        _ if error.is::<poem_openapi::error::ParsePathError>() => ApiError::NoSuchPath,
         status if status.is_client_error() => ApiError::Malformed(error.to_string()),
         _ => ApiError::Panicked(log::chain(&error)),
     };

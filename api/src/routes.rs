@@ -14,7 +14,7 @@ use longshore_common::{
     store::{enqueue::Origin, read::QueueView, workers::WorkerView},
 };
 use poem::{
-    Endpoint, Request, Response, Result, Route,
+    Endpoint, EndpointExt, Request, Response, Result, Route,
     endpoint::{BoxEndpoint, make_sync},
     http::Method,
 };
@@ -29,6 +29,16 @@ use crate::{
 
 /// All routes, `/openapi.json` included.
 pub fn routes(state: &Arc<State>) -> Route {
+    let (mut table, document) = table(state);
+    let document = make_sync(move |_| Response::builder().content_type("application/json").body(document.clone()));
+    table.insert("/openapi.json".to_owned(), HashMap::from([(Method::GET, document.boxed())]));
+    table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Methods(methods)))
+}
+
+type Table = HashMap<String, HashMap<Method, BoxEndpoint<'static>>>;
+
+/// The routes, and the document that describes them.
+fn table(state: &Arc<State>) -> (Table, String) {
     let api = || {
         (
             jobs::JobRoutes(state.clone()),
@@ -40,10 +50,7 @@ pub fn routes(state: &Arc<State>) -> Route {
     };
     let mut table = HashMap::new();
     api().add_routes(&mut table);
-    let document = openapi::document(api());
-    let document = make_sync(move |_| Response::builder().content_type("application/json").body(document.clone()));
-    table.insert("/openapi.json".to_owned(), HashMap::from([(Method::GET, poem::EndpointExt::boxed(document))]));
-    table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Methods(methods)))
+    (table, openapi::document(api()))
 }
 
 /// The methods of one path. Poem's own says 405 without the header `Allow`.
@@ -125,7 +132,55 @@ fn is_traceparent(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use longshore_common::{settings::Settings, store::Store};
+
     use super::*;
+
+    fn state() -> Arc<State> {
+        let url = ("LONGSHORE_DATABASE__URL".to_owned(), "postgres://nobody@127.0.0.1:1/nothing".to_owned());
+        let settings = Settings::from_environment([url].into()).expect("fine");
+        Arc::new(State::new(Store::new(&settings.database, "test", settings.api.timeout).expect("connects later")))
+    }
+
+    #[tokio::test]
+    async fn every_route_is_in_the_document_with_its_answers() {
+        let (table, document) = table(&state());
+        let document: serde_json::Value = serde_json::from_str(&document).expect("JSON");
+        // the table and the document name parameters differently
+        let anonymous = |path: &str| path.split('/').map(|part| if part.starts_with([':', '{']) { "*" } else { part }).collect::<Vec<_>>().join("/");
+        let described: HashMap<String, &serde_json::Value> =
+            document["paths"].as_object().expect("is an object").iter().map(|(path, operations)| (anonymous(path), operations)).collect();
+        for (path, methods) in table {
+            for method in methods.keys() {
+                let operation = &described[&anonymous(&path)][method.as_str().to_lowercase()];
+                assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+                let responses = operation["responses"].as_object().expect("is described");
+                assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
+                for (status, response) in responses {
+                    assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{method} {path} {status} is not described");
+                    let content = response["content"].as_object().expect("every answer has a body");
+                    let problem = content.contains_key(crate::problem::MEDIA_TYPE);
+                    assert_eq!(problem, !status.starts_with('2') && !matches!(&path[..], "/health" | "/readyz"), "{method} {path} {status}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_says_so() {
+        let routes = routes(&state());
+        let ask = async |method: Method, path: &'static str| {
+            let request = Request::builder().method(method).uri(poem::http::Uri::from_static(path)).finish();
+            routes.get_response(request).await
+        };
+        let wrong = ask(Method::DELETE, "/v1/jobs").await;
+        assert_eq!((wrong.status().as_u16(), wrong.header("allow")), (405, Some("GET, HEAD, POST")));
+        assert_eq!(ask(Method::GET, "/v1/nothing").await.status().as_u16(), 404);
+        assert_eq!(ask(Method::HEAD, "/livez").await.status().as_u16(), 200);
+        let early = ask(Method::GET, "/v1/jobs").await;
+        assert_eq!(early.status().as_u16(), 503);
+        assert!(early.data::<crate::problem::Cause>().is_some_and(|cause| cause.0.contains("schema")), "the log has the cause");
+    }
 
     #[test]
     fn a_traceparent_is_taken_if_it_is_one() {

@@ -9,17 +9,11 @@ use longshore_common::{
     settings::{SettingError, Settings},
     store::{Store, migrate::MigrateError, until_available},
 };
-use poem::{Server, listener::TcpAcceptor};
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{guard::Guard, request::EveryRequest, routes, state::State};
+use crate::{connections, guard::Guard, request::EveryRequest, routes, state::State};
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1024;
 /// What a stop leaves requests beyond their own time limit.
 const BEYOND_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -99,40 +93,28 @@ pub fn start(settings: &Settings, stop: CancellationToken) -> Result<RunningApi,
     let store = Store::new(&settings.database, "longshore-api", State::statement_timeout(settings.api.timeout))?;
     tracing::info!(version = VERSION, database = store.shown(), "longshore-api serves the HTTP API");
     let cannot = |source| StartError::Listen { address, source };
-    let listener = listen(address).map_err(cannot)?;
+    let listener = connections::listen(address).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     tracing::info!(addr = %address, "listening");
-    let acceptor = TcpAcceptor::from_tokio(listener).map_err(cannot)?;
-    let serving = tokio::spawn(serve(settings.clone(), store, acceptor, stop));
+    let serving = tokio::spawn(serve(settings.clone(), store, listener, stop));
     Ok(RunningApi { address, serving })
 }
 
-/// Poem's own way sets neither option: without the first, small answers wait for the acknowledgement of the one before.
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_nodelay(true)?; // accepted connections inherit it
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-async fn serve(settings: Settings, store: Store, acceptor: TcpAcceptor, stop: CancellationToken) -> Result<(), StartError> {
+async fn serve(settings: Settings, store: Store, listener: TcpListener, stop: CancellationToken) -> Result<(), StartError> {
     let timeout = settings.api.timeout;
     let state = Arc::new(State::new(store.clone()));
     let endpoint = EveryRequest::around(routes::routes(&state), Guard::new(&settings.api.hosts), timeout);
     // stops when the API is told to, and when it cannot go on
     let stop = stop.child_token();
     let _stops_the_rest = stop.clone().drop_guard();
-    let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(endpoint, stop.clone().cancelled_owned(), Some(timeout + BEYOND_TIMEOUT));
     let background = tokio::spawn(work_behind(settings.worker.poll, store, state, stop.clone()));
     let background = async {
         let result = background.await.unwrap_or_else(|panic| Err(StartError::Ended(panic.into())));
         stop.cancel();
         result
     };
-    let (drained, worked) = tokio::join!(server, background);
+    let ((), worked) = tokio::join!(connections::serve(listener, endpoint, &stop, timeout + BEYOND_TIMEOUT), background);
     worked?;
-    drained.map_err(|error| StartError::Ended(error.into()))?;
     tracing::info!("stopped");
     Ok(())
 }

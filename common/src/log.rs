@@ -1,10 +1,12 @@
 //! The log: one line an event, for people or as JSON.
 
-use std::io::IsTerminal;
+mod gather;
 
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use std::io::{IsTerminal, Write};
+
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
+pub use self::gather::Guard;
 use crate::settings::{LogFormat, LogSettings};
 
 /// Where a program's log goes.
@@ -17,23 +19,16 @@ pub enum Target {
 }
 
 /// Starts the log. Keep the guard until the program ends: dropping it writes what is left.
-///
-/// Lines are written by a thread of their own, so that a slow terminal does not slow the server. Where they come faster
-/// than they can be written for long, the server waits rather than lose any.
 #[must_use]
-pub fn start(settings: &LogSettings, target: Target) -> WorkerGuard {
-    let terminal = match target {
-        Target::Stdout => std::io::stdout().is_terminal(),
-        Target::Stderr => std::io::stderr().is_terminal(),
+pub fn start(settings: &LogSettings, target: Target) -> Guard {
+    let (terminal, stream): (bool, Box<dyn Write + Send>) = match target {
+        Target::Stdout => (std::io::stdout().is_terminal(), Box::new(std::io::stdout())),
+        Target::Stderr => (std::io::stderr().is_terminal(), Box::new(std::io::stderr())),
     };
-    let builder = NonBlockingBuilder::default().lossy(false).thread_name("log");
-    let (writer, guard) = match target {
-        // buffered: the writing thread flushes when nothing more is waiting
-        Target::Stdout => builder.finish(std::io::BufWriter::with_capacity(1 << 16, std::io::stdout())),
-        Target::Stderr => builder.finish(std::io::BufWriter::with_capacity(1 << 16, std::io::stderr())),
-    };
-    // poem announces its listener by itself; ours says more
-    let filter = EnvFilter::new(format!("poem::server=warn,{}", settings.filter));
+    let (writer, guard) = gather::start(stream);
+    // What these say of an outage or a start, our own lines say better, and once.
+    const QUIET: &str = "poem::server=warn,tokio_postgres=warn,deadpool=warn,deadpool_postgres=warn,refinery_core=warn";
+    let filter = EnvFilter::new(format!("{QUIET},{}", settings.filter));
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(terminal && settings.format == LogFormat::Text);
     let layer = match settings.format {
         LogFormat::Text => layer.boxed(),

@@ -11,8 +11,7 @@ async fn a_newer_major_schema_stops_every_program() {
     let system = System::start().await;
     system.sql.batch_execute("update longshore.schema_version set major = 99, routines = 'of the future'").await.expect("a newer schema");
     for role in ["api", "worker", "migrate"] {
-        let mut program =
-            Program::longshore([role]).env("LONGSHORE_DATABASE__URL", system.database.url()).env("LONGSHORE_API__LISTEN", "127.0.0.1:0").start();
+        let mut program = Program::longshore([role]).env("LONGSHORE_DATABASE__URL", system.database.url()).env("LONGSHORE_API__LISTEN", "127.0.0.1:0").start();
         assert_eq!(program.wait_exit(SOON).await.code(), Some(3), "{role}");
         assert!(program.lines().last().is_some_and(|line| line.contains("99")), "{role}: {:?}", program.lines());
     }

@@ -34,7 +34,10 @@ async fn from_one_to_ten_thousand() {
     let (ids, duplicates) = taken(&api.post(PATH, r#"{"jobs":[{"kind":"one","args":[1],"queue":"q","tags":["t"],"priority":7}]}"#).await);
     assert_eq!((ids.len(), duplicates), (1, vec![]));
     let job = api.read(&format!("/v1/jobs/{}", ids[0])).await;
-    assert_eq!((&job["kind"], &job["queue"], &job["args"], &job["priority"], &job["tags"]), (&json!("one"), &json!("q"), &json!([1]), &json!(7), &json!(["t"])));
+    assert_eq!(
+        (&job["kind"], &job["queue"], &job["args"], &job["priority"], &job["tags"]),
+        (&json!("one"), &json!("q"), &json!([1]), &json!(7), &json!(["t"]))
+    );
 
     let line = |n: usize| format!("{{\"kind\":\"k{}\",\"args\":{n}}}", n % 7);
     let lines = |count: usize| (0..count).map(|n| line(n) + "\n").collect::<String>();
@@ -44,7 +47,10 @@ async fn from_one_to_ten_thousand() {
         let (ids, duplicates) = taken(&api.request("POST", PATH, &headers, body.as_bytes()).await);
         assert_eq!((ids.len(), duplicates), (10_000, vec![]));
         // ids[i] is jobs[i]'s
-        let rows = api.sql.query("select u.n from unnest($1::bigint[]) with ordinality u(id, n) join longshore.job_data using (id) where args::text::int = n - 1", &[&ids]).await;
+        let rows = api
+            .sql
+            .query("select u.n from unnest($1::bigint[]) with ordinality u(id, n) join longshore.job_data using (id) where args::text = (n - 1)::text", &[&ids])
+            .await;
         assert_eq!(rows.expect("look").len(), 10_000);
         assert_eq!(api.count("longshore.job_data").await - before, 10_000);
     }

@@ -1,5 +1,7 @@
 //! Who is let in: names that the API answers to, and what browsers say of where a request comes from.
 
+use std::fmt::Write as _;
+
 use crate::{
     api::{Api, JSON, problem},
     support::http::{Connection, Response},
@@ -11,10 +13,10 @@ const BODY: &str = r#"{"kind":"echo"}"#;
 async fn send(api: &Api, line: &str, headers: &[(&str, &str)]) -> Response {
     let mut head = format!("{line}\r\n");
     for (name, value) in headers.iter().chain(&[JSON]) {
-        head += &format!("{name}: {value}\r\n");
+        let _ = write!(head, "{name}: {value}\r\n");
     }
     let body = if line.starts_with("POST") { BODY } else { "" };
-    head += &format!("content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    let _ = write!(head, "content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
     let mut connection = Connection::open(api.address).await;
     connection.send(head.as_bytes()).await.expect("sent");
     let answer = connection.response().await.expect("an answer");
@@ -43,7 +45,9 @@ async fn names() {
     }
     assert_eq!(send(&api, "GET /v1/jobs HTTP/1.0", &[]).await.status, 200, "HTTP/1.0 knows no Host");
     let before = api.tables().await;
-    for host in ["evil.example", "evil.example:8000", "jobs.example.com.evil.example", "1.2.3.4.nip.io", "127.0.0.1.evil.example:8000", "evil.example@localhost"] {
+    for host in
+        ["evil.example", "evil.example:8000", "jobs.example.com.evil.example", "1.2.3.4.nip.io", "127.0.0.1.evil.example:8000", "evil.example@localhost"]
+    {
         for line in ["GET /v1/jobs HTTP/1.1", "POST /v1/jobs HTTP/1.1", "GET /livez HTTP/1.1", "GET /openapi.json HTTP/1.1", "GET /nothing HTTP/1.1"] {
             let said = problem(&send(&api, line, &[("host", host)]).await, 403, &[], host);
             assert!(said["detail"].as_str().is_some_and(|detail| detail.contains("LONGSHORE_API__HOSTS")), "{said}");
@@ -75,7 +79,9 @@ async fn browsers() {
     let before = api.tables().await;
     for headers in cross {
         let headers = [headers, &[("host", host.as_str())][..]].concat();
-        for line in ["POST /v1/jobs HTTP/1.1", "POST /v1/jobs/batch HTTP/1.1", "DELETE /v1/jobs/1 HTTP/1.1", "PUT /v1/queues/a HTTP/1.1", "PATCH /nothing HTTP/1.1"] {
+        for line in
+            ["POST /v1/jobs HTTP/1.1", "POST /v1/jobs/batch HTTP/1.1", "DELETE /v1/jobs/1 HTTP/1.1", "PUT /v1/queues/a HTTP/1.1", "PATCH /nothing HTTP/1.1"]
+        {
             problem(&send(&api, line, &headers).await, 403, &[], &format!("{line} {headers:?}"));
         }
         assert_eq!(send(&api, "GET /v1/jobs HTTP/1.1", &headers).await.status, 200, "reading is not changing: {headers:?}");

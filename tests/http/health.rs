@@ -5,12 +5,7 @@ use serde_json::json;
 
 use crate::{
     api::{Api, SOON, problem},
-    support::{
-        eventually::eventually,
-        http,
-        postgres::Database,
-        process::Program,
-    },
+    support::{eventually::eventually, http, postgres::Database, process::Program},
 };
 
 #[tokio::test]

@@ -3,6 +3,11 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{
     api::{Api, JSON, NDJSON, SOON, migrated, problem},
@@ -79,17 +84,18 @@ async fn a_caller_who_sends_all_of_too_much_is_told_as_well() {
 #[tokio::test]
 async fn a_caller_who_asks_first_is_told_before_sending() {
     let api = Api::start().await;
-    let mut connection = Connection::open(api.address).await;
-    let body = br#"{"kind":"echo"}"#;
-    connection.send_head("POST", "/v1/jobs", &[JSON, ("expect", "100-continue"), ("content-length", &body.len().to_string())]).await.expect("sent");
-    let mut go_ahead = [0; 12];
-    connection.read_exact(&mut go_ahead).await.expect("an answer before the body");
-    assert_eq!(&go_ahead, b"HTTP/1.1 100");
-    connection.send(body).await.expect("sent");
+    let mut stream = TcpStream::connect(api.address).await.expect("connect");
+    stream.write_all(b"POST /v1/jobs HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 15\r\n\r\n").await.expect("sent");
+    for (said, sent) in [(&b"HTTP/1.1 100"[..], &br#"{"kind":"echo"}"#[..]), (b" Continue\r\n\r\nHTTP/1.1 201", b"")] {
+        let mut answer = vec![0; said.len()];
+        timeout(SOON, stream.read_exact(&mut answer)).await.expect("in time").expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&answer), String::from_utf8_lossy(said));
+        stream.write_all(sent).await.expect("sent");
+    }
+    drop(stream);
     let mut connection = Connection::open(api.address).await;
     connection.send_head("POST", "/v1/jobs", &[JSON, ("expect", "100-continue"), ("content-length", "9999999")]).await.expect("sent");
     problem(&connection.response().await.expect("an answer"), 413, &[], "expect");
-    eventually("the first is stored", SOON, async || api.count("longshore.job_data").await == 1).await;
     api.finish().await;
 }
 
@@ -111,7 +117,8 @@ async fn a_caller_who_dribbles_is_given_up() {
         let said = problem(&answer, 503, &[], path);
         assert!(said["detail"].as_str().is_some_and(|detail| detail.starts_with("not done within 400ms")), "{said}");
         assert!(begun.elapsed() >= Duration::from_millis(400) && begun.elapsed() < SOON);
-        let busy = "pg_stat_activity where datname = current_database() and (state like 'idle in transaction%' or state = 'active' and pid <> pg_backend_pid())";
+        let busy =
+            "pg_stat_activity where datname = current_database() and (state like 'idle in transaction%' or state = 'active' and pid <> pg_backend_pid())";
         assert_eq!(api.count(busy).await, 0, "no transaction is left open");
     }
     assert_eq!(api.tables().await, before);
@@ -202,18 +209,27 @@ fn peak(process: &Process) -> usize {
     line.trim().strip_suffix(" kB").and_then(|number| number.parse::<usize>().ok()).expect("a number") * 1024
 }
 
-#[tokio::test]
-async fn a_full_batch_costs_little_memory() {
+/// Bytes by which a batch raises the most that a fresh API ever had.
+async fn cost_of(content_type: (&str, &str), body: &str, jobs: usize) -> usize {
+    assert!(body.len() > 30 * MIB && body.len() <= 32 * MIB, "{}", body.len());
     let database = migrated().await;
     // built for debugging, it is ten times as slow
     let (api, address) = process(database.url(), "2m").await;
     http::request(address, "POST", "/v1/jobs/batch", &[NDJSON], b"{\"kind\":\"k\"}").await;
     let before = peak(&api);
+    let answer = http::request(address, "POST", "/v1/jobs/batch", &[content_type], body.as_bytes()).await;
+    assert_eq!((answer.status, answer.json()["ids"].as_array().map(Vec::len)), (201, Some(jobs)), "{}", answer.text());
+    peak(&api) - before
+}
+
+#[tokio::test]
+async fn a_full_batch_costs_little_memory() {
     let pad = "x".repeat(32 * MIB / 10_000 - 40);
-    let body: String = (0..10_000).map(|n| format!("{{\"kind\":\"k\",\"args\":\"{n}{pad}\"}}\n")).collect();
-    assert!(body.len() > 31 * MIB && body.len() <= 32 * MIB, "{}", body.len());
-    let answer = http::request(address, "POST", "/v1/jobs/batch", &[NDJSON], body.as_bytes()).await;
-    assert_eq!((answer.status, answer.json()["ids"].as_array().map(Vec::len)), (201, Some(10_000)), "{}", answer.text());
-    let cost = peak(&api) - before;
-    assert!(cost < 80 * MIB, "a batch of 32 MiB costs {} MiB", cost / MIB);
+    let small = (0..10_000).map(|n| format!("{{\"kind\":\"k\",\"args\":\"{n}{pad}\"}}")).collect::<Vec<_>>().join("\n");
+    let large = vec![format!("{{\"kind\":\"k\",\"args\":\"{}\"}}", "x".repeat(MIB - 2)); 31].join(",");
+    for (content_type, body, jobs) in [(NDJSON, small, 10_000), (JSON, format!("{{\"jobs\":[{large}]}}"), 31)] {
+        let cost = cost_of(content_type, &body, jobs).await;
+        // 57 to 72 were measured; a body that is kept whole beside its jobs makes it 100
+        assert!(cost < 88 * MIB, "a batch of {jobs} jobs, 32 MiB, costs {} MiB", cost / MIB);
+    }
 }

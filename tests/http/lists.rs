@@ -30,7 +30,7 @@ async fn filled() -> Api {
         let outcome = match index % 4 {
             0 => continue,
             1 => Outcome::Succeeded { result: Some(RawJson::parse("{\"done\": 1.50}".to_owned()).expect("JSON")) },
-            2 => Outcome::Failed { error: "no".to_owned(), retry_in: Some(Duration::from_secs(3600)) },
+            2 => Outcome::Failed { error: "no".to_owned(), retry_in: Some(Duration::from_hours(1)) },
             _ => Outcome::Discarded { error: "never".to_owned() },
         };
         api.store.report(&[(job.lease, outcome)]).await.expect("report");
@@ -46,6 +46,9 @@ fn ids(items: &[Value]) -> Vec<i64> {
     items.iter().map(|job| job["id"].as_i64().expect("an id")).collect()
 }
 
+/// Whether a job should be found.
+type Holds<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
+
 #[tokio::test]
 async fn filters() {
     let api = filled().await;
@@ -58,7 +61,6 @@ async fn filters() {
     let finished: BTreeSet<String> = all.iter().filter_map(|job| job["finished_at"].as_str().map(str::to_owned)).collect();
     let finished = finished.iter().nth(1).expect("some have finished").clone();
     let tagged = |job: &Value, tag: &str| job["tags"].as_array().is_some_and(|tags| tags.contains(&json!(tag)));
-    type Holds<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
     let cases: Vec<(String, Holds<'_>)> = vec![
         ("state=available".into(), Box::new(|j| j["state"] == "available")),
         ("state=scheduled".into(), Box::new(|j| j["state"] == "scheduled")),
@@ -205,7 +207,19 @@ async fn what_is_not_a_filter() {
         assert!(said["errors"][0]["detail"].as_str().is_some_and(|detail| detail.starts_with("query parameter: ")), "{said}");
     }
     // what is odd, and yet means something
-    for query in ["", "limit=1000", "limit=1", "meta.a%3Db=1", "tag=%F0%9F%98%80", "tag=%ff", "created_after=9999-12-30T00:00:00Z", "&&", &cursor("1:jobs:0")] {
+    for query in [
+        "",
+        "limit=1000",
+        "limit=1",
+        "meta.a%3Db=1",
+        "tag=%F0%9F%98%80",
+        "tag=%ff",
+        "created_after=9999-12-30T00:00:00Z",
+        "created_before=-009999-01-02T01:59:59Z",
+        "finished_after=-004714-01-01T00:00:00Z",
+        "&&",
+        &cursor("1:jobs:0"),
+    ] {
         assert_eq!(api.read(&format!("/v1/jobs?{query}")).await, json!({"items": [], "next_cursor": null}), "{query}");
     }
     api.finish().await;

@@ -66,7 +66,13 @@ const FIELDS: &[(&str, &[&str])] = &[
     (r#""tags":["a",7,null]"#, &["/tags/1", "/tags/2"]),
     (r#""tags":["a\u0000b"]"#, &["/tags/0"]),
     (r#""tags":["\udc00"]"#, &["/tags/0"]),
-    (r#""tags":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21]"#, &["/tags", "/tags/0", "/tags/1", "/tags/2", "/tags/3", "/tags/4", "/tags/5", "/tags/6", "/tags/7", "/tags/8", "/tags/9", "/tags/10", "/tags/11", "/tags/12", "/tags/13", "/tags/14", "/tags/15", "/tags/16", "/tags/17", "/tags/18", "/tags/19"]),
+    (
+        r#""tags":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21]"#,
+        &[
+            "/tags", "/tags/0", "/tags/1", "/tags/2", "/tags/3", "/tags/4", "/tags/5", "/tags/6", "/tags/7", "/tags/8", "/tags/9", "/tags/10", "/tags/11",
+            "/tags/12", "/tags/13", "/tags/14", "/tags/15", "/tags/16", "/tags/17", "/tags/18", "/tags/19",
+        ],
+    ),
     (r#""meta":[]"#, &["/meta"]),
     (r#""meta":"a""#, &["/meta"]),
     (r#""meta":{"a":"\u0000"}"#, &["/meta"]),
@@ -183,7 +189,10 @@ async fn all_faults_at_once() {
     assert_eq!(said["detail"], "23 faults; each is in errors");
     for error in said["errors"].as_array().expect("a list") {
         let detail = error["detail"].as_str().expect("a text");
-        assert!(detail.starts_with("must ") || detail.starts_with("is ") || detail.starts_with("has ") || detail.contains("allowed") || detail.contains("exclude"), "{error}");
+        assert!(
+            detail.starts_with("must ") || detail.starts_with("is ") || detail.starts_with("has ") || detail.contains("allowed") || detail.contains("exclude"),
+            "{error}"
+        );
     }
     api.finish().await;
 }
@@ -291,7 +300,8 @@ async fn media_types() {
 #[tokio::test]
 async fn paths_and_methods() {
     let api = Api::start().await;
-    for path in ["/nothing", "/v1", "/v1/", "/v1/job", "/v1/jobs/", "/V1/jobs", "//v1/jobs", "/v1/jobs/1/2", "/v1/queues/a/b", "/%00", "/%ff", "/v1/../v1/jobs"] {
+    for path in ["/nothing", "/v1", "/v1/", "/v1/job", "/v1/jobs/", "/V1/jobs", "//v1/jobs", "/v1/jobs/1/2", "/v1/queues/a/b", "/%00", "/%ff", "/v1/../v1/jobs"]
+    {
         for method in ["GET", "POST", "DELETE", "HEAD"] {
             let mut connection = Connection::open(api.address).await;
             connection.send_head(method, path, &[("content-length", "0")]).await.expect("sent");
@@ -336,7 +346,9 @@ async fn paths_and_methods() {
 async fn head_is_get_without_its_body() {
     let api = Api::start().await;
     let id = api.enqueue(r#"{"kind":"echo"}"#).await;
-    for (path, status) in [("/v1/jobs", 200), (&*format!("/v1/jobs/{id}"), 200), ("/v1/jobs/999999", 404), ("/livez", 200), ("/openapi.json", 200), ("/v1/jobs/batch", 405)] {
+    for (path, status) in
+        [("/v1/jobs", 200), (&*format!("/v1/jobs/{id}"), 200), ("/v1/jobs/999999", 404), ("/livez", 200), ("/openapi.json", 200), ("/v1/jobs/batch", 405)]
+    {
         let got = api.get(path).await;
         let mut connection = Connection::open(api.address).await;
         connection.send_head("HEAD", path, &[("connection", "close")]).await.expect("sent");

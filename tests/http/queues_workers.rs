@@ -24,7 +24,7 @@ async fn queues() {
     let lease = |n: usize| claimed.jobs[n].lease;
     let reports = [
         (lease(0), Outcome::Succeeded { result: None }),
-        (lease(1), Outcome::Failed { error: "no".to_owned(), retry_in: Some(Duration::from_secs(3600)) }),
+        (lease(1), Outcome::Failed { error: "no".to_owned(), retry_in: Some(Duration::from_hours(1)) }),
         (lease(2), Outcome::Discarded { error: "never".to_owned() }),
     ];
     api.store.report(&reports).await.expect("report");

@@ -20,9 +20,11 @@ async fn the_order_is_priority_then_run_at_then_id_over_all_kinds() {
     }
     f.enqueue(&jobs).await;
     // some of them due earlier than others
-    f.run("with d as (update longshore.job_data set run_at = run_at - make_interval(secs => id % 4) returning id, run_at)
-           update longshore.ready r set run_at = d.run_at from d where d.id = r.id")
-        .await;
+    f.run(
+        "with d as (update longshore.job_data set run_at = run_at - make_interval(secs => id % 4) returning id, run_at)
+           update longshore.ready r set run_at = d.run_at from d where d.id = r.id",
+    )
+    .await;
     let expected: Vec<i64> =
         f.sql.query("select id from longshore.job_data order by priority, run_at, id", &[]).await.expect("look").iter().map(|row| row.get(0)).collect();
     let mut claimed = Vec::new();

@@ -125,7 +125,11 @@ async fn an_older_job_that_still_runs_holds_its_key_too() {
 async fn reject_refuses_the_whole_batch_and_names_the_holder() {
     let f = Fixture::new().await;
     let id = standing(&f, JobState::Available, "k").await;
-    let error = f.store.enqueue(&[job("echo"), parsed(r#"{"kind":"echo","unique":{"key":"k","on_conflict":"reject"}}"#)], &Origin::default()).await.expect_err("refused");
+    let error = f
+        .store
+        .enqueue(&[job("echo"), parsed(r#"{"kind":"echo","unique":{"key":"k","on_conflict":"reject"}}"#)], &Origin::default())
+        .await
+        .expect_err("refused");
     assert!(matches!(error, StoreError::KeyHeld { index: 1, standing, .. } if standing == id), "{error:?}");
     assert_eq!(f.count("longshore.job_data").await, 1);
     f.assert_no_violations().await;
@@ -134,7 +138,8 @@ async fn reject_refuses_the_whole_batch_and_names_the_holder() {
 #[tokio::test]
 async fn replace_overwrites_one_that_waits_and_leaves_one_that_runs() {
     let f = Fixture::new().await;
-    let new = || parsed(r#"{"kind":"echo","args":{"v":2},"priority":7,"delay":"1h","tags":["new"],"meta":{"m":1},"unique":{"key":"k","on_conflict":"replace"}}"#);
+    let new =
+        || parsed(r#"{"kind":"echo","args":{"v":2},"priority":7,"delay":"1h","tags":["new"],"meta":{"m":1},"unique":{"key":"k","on_conflict":"replace"}}"#);
     let id = f.enqueue_one(parsed(r#"{"kind":"echo","args":{"v":1},"tags":["old"],"unique":{"key":"k"}}"#)).await;
     assert_eq!(f.enqueue(&[new()]).await, [Enqueued::Duplicate { id, replaced: true }]);
     let view = f.store.job(id).await.expect("read").expect("there");
@@ -180,6 +185,25 @@ async fn sixty_four_equal_keys_at_once_make_one_job() {
         }
         assert_eq!((ids.len(), new), (1, 1), "round {round}");
     }
+    f.assert_no_violations().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_being_taken_over_is_waited_for() {
+    let f = Fixture::new().await;
+    standing(&f, JobState::Succeeded, "k").await; // so that the key's row is there, and free
+    let take = "select longshore.enqueue('echo', unique_key => 'k')";
+    let mut first = crate::support::postgres::connect(f.database.url()).await;
+    let open = first.transaction().await.expect("begin");
+    let taken: i64 = open.query_one(take, &[]).await.expect("enqueue").get(0);
+    let second = crate::support::postgres::connect(f.database.url()).await;
+    let waiting = tokio::spawn(async move { second.query_one(take, &[]).await.expect("enqueue").get::<_, i64>(0) });
+    crate::support::eventually::eventually("the second waits for the first", Duration::from_secs(10), async || {
+        f.count("pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'").await == 1
+    })
+    .await;
+    open.commit().await.expect("commit");
+    assert_eq!(waiting.await.expect("no panic"), taken);
     f.assert_no_violations().await;
 }
 

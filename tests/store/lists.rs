@@ -15,7 +15,14 @@ async fn filled() -> Fixture {
     for n in 0..120 {
         let delay = if n % 6 == 5 { r#","delay":"1h""# } else { "" };
         let key = if n % 10 == 0 { format!(r#","unique":{{"key":"u{n}"}},"concurrency_key":"c{}""#, n % 3) } else { String::new() };
-        jobs.push(parsed(&format!(r#"{{"kind":"k{}","queue":"q{}","tags":["t{}"],"meta":{{"n":{n},"half":"{}"}},"priority":{}{delay}{key}}}"#, n % 4, n % 3, n % 5, n % 2, n % 2)));
+        jobs.push(parsed(&format!(
+            r#"{{"kind":"k{}","queue":"q{}","tags":["t{}"],"meta":{{"n":{n},"half":"{}"}},"priority":{}{delay}{key}}}"#,
+            n % 4,
+            n % 3,
+            n % 5,
+            n % 2,
+            n % 2
+        )));
     }
     f.enqueue(&jobs).await;
     for queue in ["q0", "q1"] {

@@ -25,7 +25,10 @@ use crate::fixture::{Fixture, job, parsed};
 async fn report_against_rescue() {
     let f = Fixture::new().await;
     let (mut reported, mut rescued) = (0, 0);
-    for round in 0..200 {
+    let mut round = 0;
+    // hundreds of rounds, and as many more as it takes until each has won
+    while round < 200 || (reported == 0 || rescued == 0) && round < 2000 {
+        round += 1;
         let worker = f.worker(&format!("w{round}")).await;
         let lease = f.leased(worker, job("echo")).await;
         f.run("update longshore.workers set last_seen = now() - interval '1 h'").await;
@@ -170,7 +173,7 @@ async fn everything_at_once() {
                     let lanes: Vec<i32> = store.known_lanes().iter().map(|l| l.lane).collect();
                     let jobs = store.claim(worker, &mut scan, &lanes, 20).await.expect("claim").jobs;
                     match fastrand_below(12) {
-                        0 => continue 'born, // dies with what it holds
+                        0 => continue 'born,                                       // dies with what it holds
                         1 => tokio::time::sleep(Duration::from_millis(170)).await, // reports just when it is rescued
                         _ => {}
                     }

@@ -34,7 +34,9 @@ async fn a_result_that_cannot_be_stored_is_a_success_all_the_same() {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;
     let long = json(&format!("\"{}\"", "x".repeat(MAX_RESULT_BYTES)));
-    for (result, kept) in [(json(r#""a\u0000b""#), r#""a\ufffdb""#), (long, r#"{"omitted":"the result is 1048578 bytes long; at most 1048576 are allowed","bytes":1048578}"#)] {
+    for (result, kept) in
+        [(json(r#""a\u0000b""#), r#""a\ufffdb""#), (long, r#"{"omitted":"the result is 1048578 bytes long; at most 1048576 are allowed","bytes":1048578}"#)]
+    {
         let lease = f.leased(worker, job("echo")).await;
         f.store.report(&[(lease, Outcome::Succeeded { result: Some(result) })]).await.expect("report");
         let view = f.store.job(lease.id).await.expect("read").expect("there");
@@ -76,7 +78,8 @@ async fn a_report_may_be_repeated_with_the_same_outcome_only() {
         let state = f.state(lease.id).await;
         let again = f.store.report(&[(lease, outcome.clone())]).await.expect("report");
         assert!(again.stale.is_empty() && again.states.is_empty(), "{outcome:?}: {again:?}");
-        let other = if matches!(outcome, Outcome::Succeeded { .. }) { Outcome::Discarded { error: String::new() } } else { Outcome::Succeeded { result: None } };
+        let other =
+            if matches!(outcome, Outcome::Succeeded { .. }) { Outcome::Discarded { error: String::new() } } else { Outcome::Succeeded { result: None } };
         assert!(f.store.report(&[(lease, other)]).await.expect("report").stale.contains(&lease), "{outcome:?}");
         assert_eq!(f.state(lease.id).await, state);
         f.claim(worker, 10).await;
@@ -149,7 +152,11 @@ async fn a_failed_attempt_waits_its_backoff_by_the_database_clock() {
     let worker = f.worker("w").await;
     let lease = f.leased(worker, parsed(r#"{"kind":"echo","retry":{"backoff":"fixed","base":"90s","jitter":0}}"#)).await;
     f.store.report(&[(lease, Outcome::TimedOut { error: "late".to_owned() })]).await.expect("report");
-    assert_eq!(f.count("longshore.scheduled s join longshore.attempts a using (id) where s.run_at = a.finished_at + interval '90 s' and a.outcome = 'timed_out'").await, 1);
+    assert_eq!(
+        f.count("longshore.scheduled s join longshore.attempts a using (id) where s.run_at = a.finished_at + interval '90 s' and a.outcome = 'timed_out'")
+            .await,
+        1
+    );
     f.assert_no_violations().await;
 }
 
@@ -164,6 +171,9 @@ async fn attempts_used_up_are_a_failure_with_the_last_error() {
     }
     let (view, history) = f.store.job_with_history(id).await.expect("read").expect("there");
     assert_eq!((view.state, view.error.as_deref(), view.attempt), (JobState::Failed, Some("error 3"), 3));
-    assert_eq!(history.iter().map(|a| (a.attempt, a.error.clone().unwrap_or_default())).collect::<Vec<_>>(), [(1, "error 1".to_owned()), (2, "error 2".to_owned()), (3, "error 3".to_owned())]);
+    assert_eq!(
+        history.iter().map(|a| (a.attempt, a.error.clone().unwrap_or_default())).collect::<Vec<_>>(),
+        [(1, "error 1".to_owned()), (2, "error 2".to_owned()), (3, "error 3".to_owned())]
+    );
     f.assert_no_violations().await;
 }

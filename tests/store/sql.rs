@@ -79,12 +79,16 @@ async fn what_http_takes_sql_takes() {
         (r#""timeout":null"#.to_owned(), "timeout => null".to_owned()),
         (r#""timeout":"1h30m""#.to_owned(), "timeout => '1h30m'".to_owned()),
         (r#""retry":{"base":0.5,"max":10,"jitter":0}"#.to_owned(), r#"retry => '{"base":0.5,"max":10,"jitter":0}'"#.to_owned()),
-        (r#""delay":"7d","tags":["a"],"meta":{"a":"b"},"concurrency_key":"c""#.to_owned(), r#"delay => '7d', tags => array['a'], meta => '{"a":"b"}', concurrency_key => 'c'"#.to_owned()),
+        (
+            r#""delay":"7d","tags":["a"],"meta":{"a":"b"},"concurrency_key":"c""#.to_owned(),
+            r#"delay => '7d', tags => array['a'], meta => '{"a":"b"}', concurrency_key => 'c'"#.to_owned(),
+        ),
         (r#""unique":{"key":"k","for":"10m"}"#.to_owned(), "unique_key => 'k2', unique_for => '10 min'".to_owned()),
     ] {
         let parsed = NewJob::parse(format!(r#"{{"kind":"echo",{http}}}"#).as_bytes(), "").unwrap_or_else(|error| panic!("{http}: {error:?}"));
         let by_http = f.enqueue_one(parsed).await;
-        let by_sql: i64 = f.sql.query_one(&format!("select longshore.enqueue('echo', {sql})"), &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0);
+        let by_sql: i64 =
+            f.sql.query_one(&format!("select longshore.enqueue('echo', {sql})"), &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0);
         // whatever way a job came in, it is the same
         let differ = "select count(distinct (args::text, lane, priority, max_attempts, timeout_ms, tags, meta::text, concurrency_key, unique_while, run_at > created_at)) from longshore.job_data where id in ($1, $2)";
         let different: i64 = f.sql.query_one(differ, &[&by_http, &by_sql]).await.expect("compare").get(0);

@@ -46,9 +46,11 @@ async fn promotion() {
     let worker = f.worker("w").await;
     for state in JobState::ALL {
         let Some((id, _)) = job_in(&f, state, worker, job("echo")).await else { continue };
-        f.run("with d as (update longshore.job_data set run_at = now() - interval '1 s' where run_at > now() returning id)
-               update longshore.scheduled s set run_at = now() - interval '1 s' from d where d.id = s.id")
-            .await;
+        f.run(
+            "with d as (update longshore.job_data set run_at = now() - interval '1 s' where run_at > now() returning id)
+               update longshore.scheduled s set run_at = now() - interval '1 s' from d where d.id = s.id",
+        )
+        .await;
         f.store.promote(100, None).await.expect("promote");
         after(&f, state, id, Transition::Promote).await;
         f.run("delete from longshore.ready r using longshore.job_data j where j.id = r.id; delete from longshore.job_data j where not exists (select from longshore.places p where p.id = j.id)").await;
@@ -73,9 +75,11 @@ async fn expiry() {
     let worker = f.worker("w").await;
     for state in JobState::ALL {
         let Some((id, _)) = job_in(&f, state, worker, parsed(r#"{"kind": "echo", "expires_in": "1h"}"#)).await else { continue };
-        f.run("with d as (update longshore.job_data set expires_at = now() - interval '1 s' where expires_at is not null returning id)
-               update longshore.expiring e set expires_at = now() - interval '1 s' from d where d.id = e.id")
-            .await;
+        f.run(
+            "with d as (update longshore.job_data set expires_at = now() - interval '1 s' where expires_at is not null returning id)
+               update longshore.expiring e set expires_at = now() - interval '1 s' from d where d.id = e.id",
+        )
+        .await;
         f.store.expire(100).await.expect("expire");
         after(&f, state, id, Transition::Expire { started: state == JobState::Retryable }).await;
         f.claim(worker, 100).await; // leaves none available for the next round

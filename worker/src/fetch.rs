@@ -59,9 +59,19 @@ struct Known {
 }
 
 impl Known {
-    fn wake(&mut self, queue: &str) {
-        if self.queues.contains_key(queue) && !self.hungry.iter().any(|q| q == queue) {
-            self.hungry.push_back(queue.to_owned());
+    /// The queue got work: new work stands behind the marks, where a claim finds it without looking at the beginning.
+    fn wake(&mut self, name: &str) {
+        let Some(queue) = self.queues.get_mut(name) else { return };
+        queue.not_before = None;
+        if !self.hungry.iter().any(|q| q == name) {
+            self.hungry.push_back(name.to_owned());
+        }
+    }
+
+    /// The queue has work, but no more than it had: a pause between two looks at its beginning stands.
+    fn remember(&mut self, name: &str) {
+        if self.queues.contains_key(name) && !self.hungry.iter().any(|q| q == name) {
+            self.hungry.push_back(name.to_owned());
         }
     }
 
@@ -189,7 +199,7 @@ impl Fetcher {
         }
         for lane in self.store.lanes_with_work(&lanes).await? {
             if let Some(lane) = self.store.lane(lane) {
-                known.wake(&lane.queue);
+                known.remember(&lane.queue);
             }
         }
         Ok(())

@@ -131,7 +131,7 @@ impl JobRoutes {
     /// Read a job
     #[oai(path = "/v1/jobs/:id", method = "get")]
     async fn read(&self, id: Path<String>) -> Result<Output<JobWithHistory>, Refusal<Reading>> {
-        let number = id.0.parse().ok().filter(|id| (0..=MAX_ID).contains(id)).ok_or_else(|| no_job(&id.0))?;
+        let number = id.0.parse().ok().filter(|number| (0..=MAX_ID).contains(number) && !id.0.starts_with('+')).ok_or_else(|| no_job(&id.0))?;
         let (job, history) = self.0.store()?.job_with_history(number).await?.ok_or_else(|| no_job(&id.0))?;
         Ok(Output(JobWithHistory { job, history }))
     }
@@ -154,7 +154,7 @@ pub(super) fn held(error: StoreError, pointer: impl FnOnce(usize) -> String) -> 
 }
 
 /// The job as it now is, without asking the database: nothing but this is known of a new job.
-fn as_enqueued(job: NewJob, origin: Origin, id: i64, run_at: Timestamp, created_at: Timestamp, expires_at: Option<Timestamp>) -> JobView {
+pub(crate) fn as_enqueued(job: NewJob, origin: Origin, id: i64, run_at: Timestamp, created_at: Timestamp, expires_at: Option<Timestamp>) -> JobView {
     JobView {
         id,
         kind: job.kind.to_string(),
@@ -166,7 +166,8 @@ fn as_enqueued(job: NewJob, origin: Origin, id: i64, run_at: Timestamp, created_
         expires_at,
         attempt: 0,
         max_attempts: job.max_attempts,
-        timeout: job.timeout.map(|timeout| Seconds(timeout.as_secs_f64())),
+        // as it is stored: in whole milliseconds
+        timeout: job.timeout.map(|timeout| Seconds(f64::from(u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)) / 1000.0)),
         tags: job.tags,
         meta: job.meta.unwrap_or_else(RawJson::empty_object),
         unique_key: job.unique.map(|unique| unique.key),

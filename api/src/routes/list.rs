@@ -114,7 +114,9 @@ fn integer(value: &str, least: i64, most: i64) -> Result<i64, String> {
 }
 
 fn time(value: &str) -> Result<Timestamp, String> {
-    value.parse().map_err(|_| format!("must be a time such as 2030-01-31T12:00:00Z (RFC 3339, a + written as %2B), is \"{value}\""))
+    let read = value.parse::<Timestamp>().map_err(|_| format!("must be a time such as 2030-01-31T12:00:00Z (RFC 3339, a + written as %2B), is \"{value}\""));
+    // no job is as old as that, and PostgreSQL knows no times before 4714 BC
+    read.map(|time| time.max(Timestamp::UNIX_EPOCH))
 }
 
 fn fields(value: &str) -> Result<Fields, String> {

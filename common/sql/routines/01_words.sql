@@ -78,6 +78,6 @@ create or replace function longshore.labels_of(p_tags text[], p_meta json) retur
   select 't:' || t from unnest(p_tags) t
   union
   select 'm:' || e.key || '=' || left(e.value #>> '{}', 200) from json_each(coalesce(p_meta, '{}')) e
-   where json_typeof(e.value) not in ('object', 'array')
+   where json_typeof(e.value) not in ('object', 'array', 'null') and octet_length(e.key) <= 255 -- an index row has room for 2704 bytes
 $$;
 comment on function longshore.labels_of is 'the labels of a job: t:tag and m:key=value';

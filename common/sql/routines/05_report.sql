@@ -35,11 +35,12 @@ begin
              else case when held.attempt >= j.max_attempts
                          or held.outcome = 'lost' and longshore.losses(held.id) + 1 >= 3 then 'failed' else 'waits' end
            end fate,
-           -- seconds until it is tried again; a handed back one stands where it stood
-           case held.outcome
-             when 'snoozed' then coalesce(held.delay, 0)
-             when 'handed_back' then 0
-             else coalesce(held.delay, longshore.backoff(j.retry, held.attempt))
+           -- seconds until it is tried again; a handed back one stands where it stood. Named one by one: reckoning a backoff
+           -- that nobody needs cost each success half of its time
+           case
+             when held.outcome = 'snoozed' then coalesce(held.delay, 0)
+             when held.outcome in ('failed', 'timed_out', 'lost') then coalesce(held.delay, longshore.backoff(j.retry, held.attempt))
+             else 0
            end wait
       from held
       left join lateral (select max_attempts, retry from longshore.job_data i

@@ -125,7 +125,7 @@ fn read_when(fields: &mut Object<'_>, faults: &mut Faults) -> When {
     if let Some(value) = run_at {
         let time = serde_json::from_str::<String>(value.get()).ok().and_then(|text| text.parse::<Timestamp>().ok());
         if let Some(time) = time {
-            return When::At(time);
+            return When::At(time.max(Timestamp::UNIX_EPOCH)); // it means now, and PostgreSQL knows no times before 4714 BC
         }
         faults.add("/run_at", format!("must be a time such as \"2030-01-31T12:00:00Z\" (RFC 3339), is {}", type_of(value)));
     }

@@ -292,6 +292,7 @@ async fn write(store: Store, waiting: std::sync::Arc<tokio::sync::Mutex<mpsc::Re
         if waiting.lock().await.recv_many(&mut batch, CHUNK_JOBS).await == 0 {
             return;
         }
+        batch.retain(|w: &Waiting| !w.answer.is_closed()); // a caller that has gone was told that nothing is known
         while !batch.is_empty() {
             let length = chunk_length(batch.iter().map(|w| &w.job));
             let (jobs, answers): (Vec<_>, Vec<_>) = batch.drain(..length).map(|w| ((w.job, w.origin), w.answer)).unzip();
