@@ -17,13 +17,14 @@ COPY Cargo.toml Cargo.lock ./
 COPY common common
 COPY api api
 COPY worker worker
-COPY src src
 
 # Fetched crates and compiled dependencies are kept in two caches beside the image layers: after a change of the code
 # only the project's own crates are compiled again. A cache is no part of any layer, so the programs are copied out in
 # the same step. One build at a time may use the target folder (sharing=locked). Cargo tells by a file's time whether
 # it has changed; `touch` makes all of ours new, since the cache may hold the programs of another, later checkout.
 FROM source AS services
+# The command line is not built here, but the workspace wants its package to have something to build.
+RUN mkdir src && echo 'fn main() {}' >src/main.rs
 RUN --mount=type=cache,id=longshore-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=longshore-target,target=/build/target,sharing=locked \
     find api common src worker -type f -exec touch {} + \
@@ -34,6 +35,7 @@ RUN --mount=type=cache,id=longshore-registry,target=/usr/local/cargo/registry \
 # A stage of its own, so that `docker compose up` does not wait for a program that it does not start. Without the
 # PostgreSQL that the command line can bring along (feature "embedded"): in a container the database is another one.
 FROM source AS command-line
+COPY src src
 RUN --mount=type=cache,id=longshore-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=longshore-target,target=/build/target,sharing=locked \
     find api common src worker -type f -exec touch {} + \

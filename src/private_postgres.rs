@@ -25,7 +25,7 @@ use folder::Folder;
 use programs::Programs;
 use server::Server;
 
-/// The database that a server of [`Purpose::Dev`] begins with.
+/// The database that a server of [`Purpose::Dev`] or [`Purpose::Bench`] begins with.
 pub const DATABASE: &str = "longshore";
 
 /// The superuser, named as everywhere, so that dumps fit.
@@ -42,6 +42,8 @@ const READY_WITHIN: Duration = Duration::from_mins(1);
 pub enum Purpose {
     /// The data are kept and safe from a power cut.
     Dev,
+    /// The data are as safe as in production, and the server has the memory of a small one there: for measuring.
+    Bench,
     /// The data are thrown away, so nothing waits for the disk; the folder is removed at the end.
     Test,
 }
@@ -222,7 +224,7 @@ impl Purpose {
     /// Fast with data to keep; immediate without.
     fn stop_signal(self) -> Signal {
         match self {
-            Self::Dev => Signal::SIGINT,
+            Self::Dev | Self::Bench => Signal::SIGINT,
             Self::Test => Signal::SIGQUIT,
         }
     }
@@ -238,6 +240,15 @@ impl Purpose {
                 // Several roles, each with its pool, beside a person with psql.
                 "max_connections=200",
                 // Every five minutes a line of no use to the reader of this log.
+                "log_checkpoints=off",
+            ],
+            Self::Bench => &[
+                "shared_buffers=1GB",
+                "max_wal_size=4GB",
+                "min_wal_size=2GB",
+                "checkpoint_timeout=15min",
+                "autovacuum_naptime=5s",
+                "max_connections=200",
                 "log_checkpoints=off",
             ],
             Self::Test => &[

@@ -11,11 +11,8 @@ use crate::{
 };
 
 /// How long a final state is kept.
-const RETENTION: [(JobState, Duration); 3] = [
-    (JobState::Succeeded, Duration::from_secs(86_400)),
-    (JobState::Cancelled, Duration::from_secs(7 * 86_400)),
-    (JobState::Failed, Duration::from_secs(30 * 86_400)),
-];
+const RETENTION: [(JobState, Duration); 3] =
+    [(JobState::Succeeded, Duration::from_hours(24)), (JobState::Cancelled, Duration::from_hours(168)), (JobState::Failed, Duration::from_hours(720))];
 /// Rows a statement at most, so that none is long.
 const BATCH: i32 = 1000;
 /// Rows that a prune takes at once: it deletes by index, in a few milliseconds.
@@ -118,7 +115,7 @@ async fn prune(store: &Store) -> Result<(), StoreError> {
             tokio::time::sleep(Duration::from_millis(50)).await; // others come first
         }
     }
-    store.prune_workers(Duration::from_secs(60 * 86_400)).await
+    store.prune_workers(Duration::from_hours(1440)).await
 }
 
 async fn fold(store: &Store) -> Result<(), StoreError> {

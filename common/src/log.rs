@@ -9,6 +9,9 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 pub use self::gather::Guard;
 use crate::settings::{LogFormat, LogSettings};
 
+/// What these say of an outage or a start, our own lines say better, and once.
+const QUIET: &str = "poem::server=warn,tokio_postgres=warn,deadpool=warn,deadpool_postgres=warn,refinery_core=warn";
+
 /// Where a program's log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
@@ -26,8 +29,6 @@ pub fn start(settings: &LogSettings, target: Target) -> Guard {
         Target::Stderr => (std::io::stderr().is_terminal(), Box::new(std::io::stderr())),
     };
     let (writer, guard) = gather::start(stream);
-    // What these say of an outage or a start, our own lines say better, and once.
-    const QUIET: &str = "poem::server=warn,tokio_postgres=warn,deadpool=warn,deadpool_postgres=warn,refinery_core=warn";
     let filter = EnvFilter::new(format!("{QUIET},{}", settings.filter));
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(terminal && settings.format == LogFormat::Text);
     let layer = match settings.format {

@@ -1,7 +1,12 @@
 //! Settings: defaults < `longshore.toml` < environment. Each is listed once, in [`SETTINGS`]; one that is unknown or does
 //! not parse stops the program with a line that names it, where it came from, and what is allowed or was meant.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use config::{Config, File, FileFormat};
 use secrecy::{ExposeSecret, SecretString};
@@ -155,8 +160,8 @@ impl Settings {
     pub fn from_environment(mut environment: BTreeMap<String, String>) -> Result<Self, SettingError> {
         environment.retain(|name, value| name.starts_with("LONGSHORE_") && !value.is_empty());
         let named_file = environment.remove("LONGSHORE_CONFIG").map(PathBuf::from);
-        let values = Values { file: read_file(named_file)?, environment: read_environment(environment)? };
-        let url = |key| values.get(key, |v| check_url(v)).map(|v: Option<String>| v.map(SecretString::from));
+        let values = Values { file: read_file(named_file.as_deref())?, environment: read_environment(environment)? };
+        let url = |key| values.get(key, check_url).map(|v: Option<String>| v.map(SecretString::from));
         let text = |key| values.get(key, |v| Ok(v.to_owned())).map(Option::unwrap_or_default);
         Ok(Self {
             database: DatabaseSettings {
@@ -234,10 +239,10 @@ pub fn env_name(key: &str) -> String {
     format!("LONGSHORE_{}", key.to_uppercase().replace('.', "__"))
 }
 
-fn read_file(named: Option<PathBuf>) -> Result<Found, SettingError> {
-    let path = named.clone().unwrap_or_else(|| PathBuf::from("longshore.toml"));
+fn read_file(named: Option<&Path>) -> Result<Found, SettingError> {
+    let path = named.unwrap_or(Path::new("longshore.toml"));
     let shown = path.display().to_string();
-    let text = match std::fs::read_to_string(&path) {
+    let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::new()),
         Err(error) => return Err(SettingError(format!("cannot read the settings file {shown}: {error}"))),
@@ -249,13 +254,13 @@ fn read_file(named: Option<PathBuf>) -> Result<Found, SettingError> {
         .map_err(|error| SettingError(format!("cannot read the settings file {shown}: {error}")))?;
     let mut found = Found::new();
     for (key, value) in parsed {
-        flatten(&key, value, &shown, &mut found)?;
+        flatten(&key, &value, &shown, &mut found)?;
     }
     Ok(found)
 }
 
 /// Tables become dotted keys; the table form of `worker.queues` becomes its text form.
-fn flatten(key: &str, value: config::Value, file: &str, found: &mut Found) -> Result<(), SettingError> {
+fn flatten(key: &str, value: &config::Value, file: &str, found: &mut Found) -> Result<(), SettingError> {
     let source = format!("{key} in {file}");
     if let Ok(table) = value.clone().into_table() {
         if key == "worker.queues" {
@@ -265,12 +270,12 @@ fn flatten(key: &str, value: config::Value, file: &str, found: &mut Found) -> Re
             return Ok(());
         }
         for (name, value) in table {
-            flatten(&format!("{key}.{name}"), value, file, found)?;
+            flatten(&format!("{key}.{name}"), &value, file, found)?;
         }
         return Ok(());
     }
     if !SETTINGS.iter().any(|s| s.key == key) {
-        return Err(SettingError(format!("{source}: there is no such setting{}", meant(key, |s| s.to_owned()))));
+        return Err(SettingError(format!("{source}: there is no such setting{}", meant(key, std::borrow::ToOwned::to_owned))));
     }
     let text = match value.clone().into_array() {
         Ok(items) => items.into_iter().map(|v| v.to_string()).collect::<Vec<_>>().join(","),
@@ -404,7 +409,7 @@ mod tests {
             .expect("temporary file");
         let file = path.to_str().expect("text");
         let s = with(&[("LONGSHORE_CONFIG", file), ("LONGSHORE_WORKER__POLL", "2s")]).expect("fine");
-        assert_eq!((s.worker.poll, s.worker.lease), (Duration::from_secs(2), Duration::from_secs(60)));
+        assert_eq!((s.worker.poll, s.worker.lease), (Duration::from_secs(2), Duration::from_mins(1)));
         assert_eq!(s.worker.queues.iter().map(ToString::to_string).collect::<Vec<_>>(), ["*=5", "emails=10"]);
         assert_eq!(s.api.hosts, ["a.example", "b.example"]);
         std::fs::write(&path, "[worker]\npol = \"1s\"\n").expect("temporary file");

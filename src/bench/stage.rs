@@ -70,7 +70,7 @@ impl Stage {
     /// A private PostgreSQL, as safe as in production.
     pub async fn private(named: Option<PathBuf>) -> anyhow::Result<Self> {
         let folder = Folder::new(named)?;
-        let options = Options::new(folder.0.join("postgres"), Purpose::Dev);
+        let options = Options::new(folder.0.join("postgres"), Purpose::Bench);
         let postgres = tokio::task::spawn_blocking(|| PrivatePostgres::start(options)).await?.context("could not start a PostgreSQL to measure")?;
         let url = postgres.url(private_postgres::DATABASE);
         let store = database::at(&url)?;

@@ -22,7 +22,7 @@ pub(super) fn create(folder: &Folder, programs: &Programs, account: Option<&Acco
     let staged = folder.path().join("pgdata.new");
     folder::fresh_dir(&staged, account)?;
     initdb(folder, programs, account, purpose, &staged)?;
-    if purpose == Purpose::Dev {
+    if purpose != Purpose::Test {
         create_database(folder, programs, account, &staged)?;
     }
     let pgdata = folder.pgdata();

@@ -2,18 +2,20 @@
 # The compose test: Longshore as docker-compose.yml starts it, with three workers and a file of 100,000 lines.
 #
 #   1. build and start; what runs is locked down as it should be
-#   2. one job by curl, seen in psql
+#   2. one job by curl, seen in psql; one by the command line's image
 #   3. every line of a real text becomes a job; meanwhile a worker dies; every line comes back exactly once
 #   4. a worker with running jobs is stopped: it finishes or hands back, and exits with 0
 #   5. all stops cleanly
 #
 # Needs Docker with Compose, curl and python3. It uses a project name and a port of its own, so that it may run beside
-# another Longshore, and removes what it has made. The images longshore-api and longshore-worker are built anew.
+# another Longshore, and removes what it has made. The images longshore-api, longshore-worker and longshore are
+# built anew.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
-readonly WORKERS=3 LINES=100000 BATCH=10000
+readonly WORKERS=3 LINES=100000 BATCH=10000 NAPS=150
+export DOCKER_BUILDKIT=1 COMPOSE_ANSI=never
 # Compose reads these; port 0 is any free one.
 export COMPOSE_FILE="$root/docker-compose.yml:$here/override.yml" COMPOSE_PROJECT_NAME="longshore-test-$$" LONGSHORE_PORT=0
 unset COMPOSE_PROFILES
@@ -51,7 +53,11 @@ request() {
   cat "$work/answer"
 }
 # field EXPRESSION: a Python expression over the JSON document `it` on standard input.
-field() { python3 -c "import json, sys; it = json.load(sys.stdin); print($1)"; }
+field() {
+  local text
+  text=$(cat)
+  python3 -c "import json, sys; it = json.load(sys.stdin); print($1)" <<<"$text" 2>/dev/null || fail "no $1 in: ${text:0:500}"
+}
 # inspect FORMAT CONTAINER
 inspect() { docker inspect --format "$1" "$2"; }
 # nap COUNT LENGTH: enqueues jobs that take their time.
@@ -102,8 +108,9 @@ for name in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
   [[ -z ${!name:-} ]] || arguments+=(--build-arg "$name=${!name}")
 done
 docker compose build "${arguments[@]}"
+docker build "${arguments[@]}" --target cli --tag longshore:latest "$root"
 say "starting $WORKERS workers"
-docker compose up --build --detach --wait --scale "worker=$WORKERS"
+docker compose up --no-build --detach --wait --scale "worker=$WORKERS"
 started=$SECONDS
 api=http://$(docker compose port api 8000)
 say "ok: healthy; the API is at $api"
@@ -121,27 +128,34 @@ say "ok: the programs run as a plain user, without capabilities, on a file syste
 job=$(request 201 POST /v1/jobs application/json '{"kind": "echo", "args": {"hello": "world"}}' | field 'it["id"]')
 eventually "one job succeeded, seen in psql" 10 'succeeded|{"hello": "world"}' sql "select state, result from longshore.jobs where id = $job"
 
+job=$(docker run --rm --read-only --cap-drop ALL --network "${COMPOSE_PROJECT_NAME}_back" \
+  --env LONGSHORE_DATABASE__URL=postgres://demo:demo@db:5432/demo longshore:latest enqueue echo '[1, 2]' --json | field 'it["ids"][0]')
+eventually "one job of the command line succeeded" 10 'succeeded|[1, 2]' sql "select state, result from longshore.jobs where id = $job"
+
 # -------------------------------------------------------------------------------------- 3. the file, and a dead worker
 lines=$(python3 "$here/lines.py" "$work" "$LINES" "$BATCH")
 say "a text of $lines lines, each a job"
 batches=("$work"/batch-*.ndjson)
 kill_after=$((${#batches[@]} / 2))
-sent=0 lost_running=0
+sent=0
 began=$SECONDS
 for batch in "${batches[@]}"; do
   count=$(request 201 POST /v1/jobs/batch application/x-ndjson "@$batch" | field 'len(it["ids"])')
   [[ $count == "$(wc -l <"$batch")" ]] || fail "$(basename "$batch"): $count ids for $(wc -l <"$batch") lines"
   sent=$((sent + 1))
   if ((sent == kill_after)); then
-    # Naps make certain that whoever dies dies with running jobs. SIGKILL comes from the machine's view of processes, as
-    # from the kernel when memory runs out: after `docker kill` the engine would take it for our wish and not restart.
-    nap 150 2s
-    until read -r victim lost_running < <(busiest "j.kind = 'sleep'") && ((lost_running >= 5)); do sleep 0.1; done
+    # Naps make certain that whoever dies dies with running jobs. SIGKILL comes from outside the container, as from the
+    # kernel when memory runs out: after `docker kill` the engine would take it for our wish and start nothing again.
+    # It comes in the background, so that it meets the stream of lines.
+    nap "$NAPS" 2s
+    until read -r victim held < <(busiest "j.kind = 'sleep'") && ((held >= 5)); do sleep 0.1; done
+    say "killing worker $victim, which runs $held naps and its share of the lines"
     docker run --rm --network none --pid host --entrypoint bash longshore-worker:latest \
-      -c "kill -KILL $(inspect '{{.State.Pid}}' "$victim")"
-    say "killed worker $victim while it ran $lost_running naps and lines of the file"
+      -c "kill -KILL $(inspect '{{.State.Pid}}' "$victim")" &
+    killer=$!
   fi
 done
+wait "$killer" || fail "the worker could not be killed"
 say "all lines are enqueued"
 eventually "the dead worker was started again by the engine" 30 "running 1" inspect '{{.State.Status}} {{.RestartCount}}' "$victim"
 eventually "no job waits or runs any more" 90 0 sql \
@@ -157,10 +171,11 @@ is "each result is its args, byte for byte" 0 \
 sql "select result->>'text' from longshore.jobs where queue = 'lines' order by (result->>'line')::int" >"$work/returned.txt"
 cmp "$work/lines.txt" "$work/returned.txt" || fail "the results put together are not the text that was sent"
 say "ok: the results put together are the text that was sent"
-is "all naps succeeded" 150 "$(sql "select count(*) from longshore.jobs where queue = 'naps' and state = 'succeeded'")"
+is "all naps succeeded" "$NAPS" "$(sql "select count(*) from longshore.jobs where queue = 'naps' and state = 'succeeded'")"
 lost=$(sql "select count(*) from longshore.attempts where outcome = 'lost'")
-((lost > 0)) || fail "the killed worker had $lost_running naps running, but no attempt is recorded as lost"
-say "ok: $lost attempts were lost with the worker, and their jobs ran again"
+((lost > 0)) || fail "the killed worker ran $held naps, but no attempt is recorded as lost"
+lines_lost=$(sql "select count(*) from longshore.attempts a join longshore.jobs j using (id) where a.outcome = 'lost' and j.queue = 'lines'")
+say "ok: $lost attempts were lost with the worker, $lines_lost of them lines of the file, and their jobs ran again"
 job=$(sql "select id from longshore.attempts where outcome = 'lost' order by id limit 1")
 is "the API tells the history of such a job" "succeeded, attempt 2: lost succeeded" "$(request 200 GET "/v1/jobs/$job" \
   | field '"{}, attempt {}: {}".format(it["state"], it["attempt"], " ".join(a["outcome"] for a in it["history"]))')"

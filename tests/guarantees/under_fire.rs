@@ -71,10 +71,10 @@ async fn api_worker_and_postgresql_are_killed_in_turn_under_load() {
         })
         .collect();
 
-    for round in 0..2 {
+    for doomed in &mut workers {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        workers[round].kill();
-        workers[round] = start_worker(&url, &env).await;
+        doomed.kill();
+        *doomed = start_worker(&url, &env).await;
         tokio::time::sleep(Duration::from_millis(700)).await;
         kill(Pid::from_raw(server.pid().cast_signed()), Signal::SIGKILL).expect("it runs");
         eventually("PostgreSQL is gone", SOON, async || server.failure().is_some()).await;

@@ -100,7 +100,7 @@ async fn more_kinds_than_one_claim_can_merge() {
 async fn what_is_not_due_or_elsewhere_is_not_claimed() {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;
-    f.enqueue(&[NewJob { when: When::After(std::time::Duration::from_secs(60)), ..job("echo") }, in_queue("other", job("echo"))]).await;
+    f.enqueue(&[NewJob { when: When::After(std::time::Duration::from_mins(1)), ..job("echo") }, in_queue("other", job("echo"))]).await;
     assert!(f.claim(worker, 10).await.jobs.is_empty());
     assert_eq!(f.claim_from(worker, "other", 10).await.jobs.len(), 1);
     f.assert_no_violations().await;

@@ -12,7 +12,7 @@ use crate::fixture::{Fixture, in_queue, job, parsed};
 #[tokio::test]
 async fn promotion_takes_what_is_due_and_names_the_queues() {
     let f = Fixture::new().await;
-    let later = |queue: &str| NewJob { when: When::After(Duration::from_secs(60)), ..in_queue(queue, job("echo")) };
+    let later = |queue: &str| NewJob { when: When::After(Duration::from_mins(1)), ..in_queue(queue, job("echo")) };
     f.enqueue(&[later("a"), later("b"), later("c")]).await;
     assert_eq!(f.store.promote(10, None).await.expect("promote").count, 0);
     f.run("with d as (update longshore.job_data set run_at = now() where id <= 2 returning id, run_at) update longshore.scheduled s set run_at = d.run_at from d where d.id = s.id").await;
@@ -98,8 +98,8 @@ async fn pruning_forgets_all_of_a_job_and_nothing_else() {
     f.run("update longshore.finished set finished_at = now() - interval '2 days'").await;
     let young = f.leased(worker, new()).await;
     f.store.report(&[(young, Outcome::Succeeded { result: None })]).await.expect("report");
-    assert_eq!(f.store.prune(JobState::Failed, Duration::from_secs(86_400), 100).await.expect("prune"), 0);
-    assert_eq!(f.store.prune(JobState::Succeeded, Duration::from_secs(86_400), 100).await.expect("prune"), 1);
+    assert_eq!(f.store.prune(JobState::Failed, Duration::from_hours(24), 100).await.expect("prune"), 0);
+    assert_eq!(f.store.prune(JobState::Succeeded, Duration::from_hours(24), 100).await.expect("prune"), 1);
     assert_eq!((f.state(old.id).await, f.state(young.id).await), ("gone".to_owned(), "succeeded".to_owned()));
     for table in ["labels", "expiring", "attempts", "job_data", "finished"] {
         assert_eq!(f.count(&format!("longshore.{table} where id = {}", old.id)).await, 0, "{table}");
@@ -108,7 +108,7 @@ async fn pruning_forgets_all_of_a_job_and_nothing_else() {
     f.assert_no_violations().await;
     // the worker's name is kept as long as a history may need it
     f.run("update longshore.workers set stopped_at = now() - interval '90 days'").await;
-    f.store.prune_workers(Duration::from_secs(60 * 86_400)).await.expect("prune workers");
+    f.store.prune_workers(Duration::from_hours(1440)).await.expect("prune workers");
     assert_eq!(f.count("longshore.workers").await, 0);
 }
 

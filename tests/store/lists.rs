@@ -30,7 +30,7 @@ async fn filled() -> Fixture {
             let outcome = match index % 5 {
                 0 => continue,
                 1 | 2 => Outcome::Succeeded { result: None },
-                3 => Outcome::Failed { error: "no".to_owned(), retry_in: Some(std::time::Duration::from_secs(3600)) },
+                3 => Outcome::Failed { error: "no".to_owned(), retry_in: Some(std::time::Duration::from_hours(1)) },
                 _ => Outcome::Discarded { error: "never".to_owned() },
             };
             f.store.report(&[(job.lease, outcome)]).await.expect("report");

@@ -13,7 +13,8 @@ use longshore_common::{
     job::JobState,
     outcome::Outcome,
     store::{
-        claim::{Lease, QueueScan},
+        Store,
+        claim::{Lease, LeasedJob, QueueScan},
         enqueue::Origin,
         workers::Registration,
     },
@@ -120,119 +121,114 @@ async fn expiry_against_claim() {
     assert!(claimed + expired > 100, "{claimed} {expired}");
 }
 
-/// Workers that take, end, forget and die; callers that enqueue everything; duties: for some seconds, at random. Then all
-/// is drained, and every job must stand in one place, finished, with one outcome heard for it.
+/// A caller that enqueues everything there is.
+async fn call(store: Store, done: Arc<AtomicBool>) {
+    let mut n = 0_u64;
+    while !done.load(Ordering::Relaxed) {
+        n += 1;
+        let jobs: Vec<_> = (0..=fastrand_below(40))
+            .map(|i| match (n + i) % 8 {
+                0 => parsed(r#"{"kind":"a","delay":"50ms"}"#),
+                1 => parsed(&format!(r#"{{"kind":"b","unique":{{"key":"k{}","on_conflict":"replace","while":"waiting"}}}}"#, i % 3)),
+                2 => parsed(r#"{"kind":"b","expires_in":"30ms","tags":["t"]}"#),
+                3 => parsed(&format!(r#"{{"kind":"a","unique":{{"key":"u{}"}}}}"#, i % 5)),
+                _ => parsed(r#"{"kind":"a","retry":{"base":0.01},"max_attempts":3}"#),
+            })
+            .collect();
+        store.enqueue(&jobs, &Origin::default()).await.expect("enqueue");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn any_outcome(job: &LeasedJob) -> Outcome {
+    match fastrand_below(1000) % 9 {
+        _ if job.expired => Outcome::Expired,
+        0 => Outcome::Failed { error: "no".to_owned(), retry_in: None },
+        1 => Outcome::HandedBack,
+        2 => Outcome::Snoozed { delay: Duration::from_millis(20) },
+        3 => Outcome::Discarded { error: "never".to_owned() },
+        _ => Outcome::Succeeded { result: None },
+    }
+}
+
+/// A worker that takes, ends, repeats itself, is late, forgets and dies; returns the new states that it was told.
+async fn work(store: Store, number: usize, done: Arc<AtomicBool>) -> Vec<(Lease, JobState)> {
+    let mut heard = Vec::new();
+    let mut life = 0;
+    'born: loop {
+        life += 1;
+        let registration = Registration {
+            name: format!("w{number}-{life}"),
+            host: String::new(),
+            version: String::new(),
+            queues: Vec::new(),
+            kinds: Vec::new(),
+            lease: Duration::from_millis(150),
+        };
+        let worker = store.register_worker(&registration).await.expect("register");
+        let mut scan = QueueScan::default();
+        loop {
+            if done.load(Ordering::Relaxed) {
+                return heard;
+            }
+            store.learn_lanes().await.expect("learn");
+            let lanes: Vec<i32> = store.known_lanes().iter().map(|l| l.lane).collect();
+            let jobs = store.claim(worker, &mut scan, &lanes, 20).await.expect("claim").jobs;
+            match fastrand_below(12) {
+                0 => continue 'born,                                       // dies with what it holds
+                1 => tokio::time::sleep(Duration::from_millis(170)).await, // reports just when it is rescued
+                _ => {}
+            }
+            let reports: Vec<(Lease, Outcome)> = jobs.iter().map(|job| (job.lease, any_outcome(job))).collect();
+            for part in reports.chunks(7) {
+                let reported = store.report(part).await.expect("report");
+                heard.extend(reported.states.iter().copied());
+                if fastrand_below(5) == 0 {
+                    let again = store.report(part).await.expect("report again");
+                    assert!(again.states.is_empty());
+                    for (lease, _) in part {
+                        assert_eq!(again.stale.contains(lease), reported.stale.contains(lease), "a repetition is answered as the first");
+                    }
+                }
+            }
+            if !store.heartbeat(worker, Duration::ZERO).await.expect("heartbeat") {
+                continue 'born;
+            }
+        }
+    }
+}
+
+async fn do_duties(store: Store, done: Arc<AtomicBool>) {
+    while !done.load(Ordering::Relaxed) {
+        store.promote(50, None).await.expect("promote");
+        store.rescue().await.expect("rescue");
+        store.expire(50).await.expect("expire");
+        store.fold_tally().await.expect("fold");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Callers, workers that die and duties, for some seconds, at random. Then all is drained, and every job must stand in one
+/// place, finished, with one end heard for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_at_once() {
     let f = Fixture::new().await;
     let done = Arc::new(AtomicBool::new(false));
-    let mut tasks = Vec::new();
-    for caller in 0..3 {
-        let (store, done) = (f.store.clone(), done.clone());
-        tasks.push(tokio::spawn(async move {
-            let mut n = 0_u64;
-            while !done.load(Ordering::Relaxed) {
-                n += 1;
-                let jobs: Vec<_> = (0..=fastrand_below(40))
-                    .map(|i| match (n + i) % 8 {
-                        0 => parsed(r#"{"kind":"a","delay":"50ms"}"#),
-                        1 => parsed(&format!(r#"{{"kind":"b","unique":{{"key":"k{}","on_conflict":"replace","while":"waiting"}}}}"#, i % 3)),
-                        2 => parsed(r#"{"kind":"b","expires_in":"30ms","tags":["t"]}"#),
-                        3 => parsed(&format!(r#"{{"kind":"a","unique":{{"key":"u{}"}}}}"#, i % 5)),
-                        _ => parsed(r#"{"kind":"a","retry":{"base":0.01},"max_attempts":3}"#),
-                    })
-                    .collect();
-                store.enqueue(&jobs, &Origin::default()).await.unwrap_or_else(|error| panic!("caller {caller}: {error:?}"));
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            Vec::new()
-        }));
-    }
-    for number in 0..4_u64 {
-        let (store, done) = (f.store.clone(), done.clone());
-        tasks.push(tokio::spawn(async move {
-            let mut heard: Vec<(Lease, Option<JobState>)> = Vec::new();
-            let mut life = 0;
-            'born: loop {
-                life += 1;
-                let registration = Registration {
-                    name: format!("w{number}-{life}"),
-                    host: String::new(),
-                    version: String::new(),
-                    queues: Vec::new(),
-                    kinds: Vec::new(),
-                    lease: Duration::from_millis(150),
-                };
-                let worker = store.register_worker(&registration).await.expect("register");
-                let mut scan = QueueScan::default();
-                loop {
-                    if done.load(Ordering::Relaxed) {
-                        return heard;
-                    }
-                    store.learn_lanes().await.expect("learn");
-                    let lanes: Vec<i32> = store.known_lanes().iter().map(|l| l.lane).collect();
-                    let jobs = store.claim(worker, &mut scan, &lanes, 20).await.expect("claim").jobs;
-                    match fastrand_below(12) {
-                        0 => continue 'born,                                       // dies with what it holds
-                        1 => tokio::time::sleep(Duration::from_millis(170)).await, // reports just when it is rescued
-                        _ => {}
-                    }
-                    let reports: Vec<(Lease, Outcome)> = jobs
-                        .iter()
-                        .map(|job| {
-                            let outcome = match (fastrand_below(1000) + u64::from(job.lease.id.unsigned_abs() % 7 == 0)) % 9 {
-                                _ if job.expired => Outcome::Expired,
-                                0 => Outcome::Failed { error: "no".to_owned(), retry_in: None },
-                                1 => Outcome::HandedBack,
-                                2 => Outcome::Snoozed { delay: Duration::from_millis(20) },
-                                3 => Outcome::Discarded { error: "never".to_owned() },
-                                _ => Outcome::Succeeded { result: None },
-                            };
-                            (job.lease, outcome)
-                        })
-                        .collect();
-                    for part in reports.chunks(7) {
-                        let reported = store.report(part).await.expect("report");
-                        heard.extend(reported.states.iter().map(|(lease, state)| (*lease, Some(*state))));
-                        if fastrand_below(5) == 0 {
-                            let again = store.report(part).await.expect("report again");
-                            assert!(again.states.is_empty());
-                            for (lease, _) in part {
-                                assert_eq!(again.stale.contains(lease), reported.stale.contains(lease), "a repetition is answered as the first");
-                            }
-                        }
-                    }
-                    if !store.heartbeat(worker, Duration::ZERO).await.expect("heartbeat") {
-                        continue 'born;
-                    }
-                }
-            }
-        }));
-    }
-    for _ in 0..2 {
-        let (store, done) = (f.store.clone(), done.clone());
-        tasks.push(tokio::spawn(async move {
-            while !done.load(Ordering::Relaxed) {
-                store.promote(50, None).await.expect("promote");
-                store.rescue().await.expect("rescue");
-                store.expire(50).await.expect("expire");
-                store.fold_tally().await.expect("fold");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            Vec::new()
-        }));
-    }
+    let callers: Vec<_> = (0..3).map(|_| tokio::spawn(call(f.store.clone(), done.clone()))).collect();
+    let workers: Vec<_> = (0..4).map(|number| tokio::spawn(work(f.store.clone(), number, done.clone()))).collect();
+    let duties: Vec<_> = (0..2).map(|_| tokio::spawn(do_duties(f.store.clone(), done.clone()))).collect();
     for _ in 0..8 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         f.assert_no_violations().await; // in the middle of it all: the view is one snapshot
     }
     done.store(true, Ordering::Relaxed);
+    for task in callers.into_iter().chain(duties) {
+        task.await.expect("no panic");
+    }
     let mut ends: HashMap<i64, usize> = HashMap::new();
-    for task in tasks {
-        for (lease, state) in task.await.expect("no panic") {
-            if state.is_some_and(JobState::is_finished) {
-                *ends.entry(lease.id).or_default() += 1;
-            }
+    for worker in workers {
+        for (lease, _) in worker.await.expect("no panic").into_iter().filter(|(_, state)| state.is_finished()) {
+            *ends.entry(lease.id).or_default() += 1;
         }
     }
     assert!(ends.values().all(|n| *n == 1), "no job was ended twice");

@@ -70,7 +70,7 @@ async fn a_report_may_be_repeated_with_the_same_outcome_only() {
         Outcome::Succeeded { result: None },
         Outcome::Failed { error: "no".to_owned(), retry_in: None },
         Outcome::Discarded { error: "never".to_owned() },
-        Outcome::Snoozed { delay: Duration::from_secs(60) },
+        Outcome::Snoozed { delay: Duration::from_mins(1) },
         Outcome::HandedBack,
     ] {
         let lease = f.leased(worker, job("echo")).await;
@@ -99,7 +99,7 @@ async fn many_at_once_each_with_its_own_outcome() {
         .map(|(n, job)| {
             let outcome = match n % 4 {
                 0 => Outcome::Succeeded { result: Some(json(&n.to_string())) },
-                1 => Outcome::Failed { error: format!("error {n}"), retry_in: Some(Duration::from_secs(60)) },
+                1 => Outcome::Failed { error: format!("error {n}"), retry_in: Some(Duration::from_mins(1)) },
                 2 => Outcome::Discarded { error: format!("error {n}") },
                 _ => Outcome::HandedBack,
             };

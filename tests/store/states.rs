@@ -22,10 +22,10 @@ async fn job_in(f: &Fixture, state: JobState, worker: WorkerNumber, new: NewJob)
         lease
     };
     let lease = match state {
-        JobState::Scheduled => never(f.enqueue_one(NewJob { when: longshore_common::job::When::After(Duration::from_secs(3600)), ..new }).await),
+        JobState::Scheduled => never(f.enqueue_one(NewJob { when: longshore_common::job::When::After(Duration::from_hours(1)), ..new }).await),
         JobState::Available => never(f.enqueue_one(new).await),
         JobState::Running => f.leased(worker, new).await,
-        JobState::Retryable => ended(Outcome::Failed { error: "no".to_owned(), retry_in: Some(Duration::from_secs(3600)) }).await,
+        JobState::Retryable => ended(Outcome::Failed { error: "no".to_owned(), retry_in: Some(Duration::from_hours(1)) }).await,
         JobState::Blocked => return None, // nothing leads there yet
         JobState::Succeeded => ended(Outcome::Succeeded { result: None }).await,
         JobState::Failed => ended(Outcome::Discarded { error: "no".to_owned() }).await,
@@ -88,7 +88,7 @@ async fn expiry() {
 }
 
 fn outcome(kind: OutcomeKind, waits: bool) -> Outcome {
-    let delay = if waits { Duration::from_secs(3600) } else { Duration::ZERO };
+    let delay = if waits { Duration::from_hours(1) } else { Duration::ZERO };
     let error = || "said so".to_owned();
     match kind {
         OutcomeKind::Succeeded => Outcome::Succeeded { result: None },

@@ -244,7 +244,7 @@ impl Fetcher {
         for lane in self.store.lanes_with_work(&lanes).await? {
             known.told.insert(lane);
             if let Some(lane) = self.store.lane(lane) {
-                let kinds = self.handlers.kinds().map(|k| k.to_string()).collect::<Vec<_>>().join(", ");
+                let kinds = self.handlers.kinds().map(std::string::ToString::to_string).collect::<Vec<_>>().join(", ");
                 tracing::warn!(kind = %lane.kind, queue = %lane.queue, kinds, "jobs wait of a kind that this worker has no handler for; they wait until a worker comes that has one");
             }
         }

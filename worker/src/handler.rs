@@ -122,11 +122,11 @@ type Running<'a> = Pin<Box<dyn Future<Output = Result<Option<RawJson>, HandlerEr
 
 /// A handler whose types are hidden, so that those of all kinds lie in one map.
 pub(crate) trait AnyHandler: Send + Sync {
-    fn run<'a>(&'a self, context: Context) -> Running<'a>;
+    fn run(&self, context: Context) -> Running<'_>;
 }
 
 impl<H: Handler> AnyHandler for H {
-    fn run<'a>(&'a self, context: Context) -> Running<'a> {
+    fn run(&self, context: Context) -> Running<'_> {
         Box::pin(async move {
             let args = context.job.args.read::<H::Args>().map_err(|error| HandlerError::failed(format!("the args do not fit the handler: {error}")))?;
             let output = self.handle(args, context).await?;

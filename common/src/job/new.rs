@@ -121,7 +121,7 @@ impl NewJob {
             when: When::Now,
             expires_in: None,
             max_attempts: 25,
-            timeout: Some(Duration::from_secs(300)),
+            timeout: Some(Duration::from_mins(5)),
             tags: Vec::new(),
             meta: None,
             concurrency_key: None,

@@ -28,9 +28,9 @@ pub const MAX_TAGS: usize = 20;
 /// Characters of a tag at most.
 pub const MAX_TAG_CHARS: usize = 64;
 /// How far ahead anything may lie.
-pub const MAX_AHEAD: Duration = Duration::from_secs(36_500 * 86_400);
+pub const MAX_AHEAD: Duration = Duration::from_hours(36_500 * 24);
 /// What a job may ask for as its timeout.
-pub const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+pub const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(168);
 
 const FIELDS: &str = "kind, args, queue, priority, run_at, delay, expires_in, max_attempts, timeout, tags, meta, concurrency_key, retry, unique";
 
@@ -158,7 +158,7 @@ fn duration_of(value: &RawValue, pointer: &str, range: std::ops::RangeInclusive<
 
 fn read_timeout(fields: &mut Object<'_>, faults: &mut Faults) -> Option<Duration> {
     match fields.take("timeout", "", faults) {
-        None => Some(Duration::from_secs(300)),
+        None => Some(Duration::from_mins(5)),
         Some(value) if value.get() == "null" => None,
         Some(value) => duration_of(value, "/timeout", TIMEOUT, faults),
     }
@@ -189,10 +189,8 @@ fn read_meta(fields: &mut Object<'_>, faults: &mut Faults) -> Option<RawJson> {
         faults.add("/meta", format!("must be an object, is {}", type_of(value)));
     } else if let Some(why) = json::fault(value.get(), MAX_META_BYTES) {
         faults.add("/meta", why);
-    } else if let Ok(object) = serde_json::from_str::<std::collections::HashMap<String, serde::de::IgnoredAny>>(value.get()) {
-        if object.is_empty() {
-            return None;
-        }
+    } else if value.get()[1..].trim_start().starts_with('}') {
+        return None;
     }
     Some(value.into())
 }
@@ -206,7 +204,7 @@ fn read_key(fields: &mut Object<'_>, name: &str, path: &str, faults: &mut Faults
 }
 
 fn read_retry(value: &RawValue, faults: &mut Faults) -> Option<RetryPolicy> {
-    const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+    const LONGEST: Duration = Duration::from_hours(720);
     let default = RetryPolicy::default();
     let mut fields = Object::read(value, "/retry", faults)?;
     let backoff = fields.take_as::<Backoff>("backoff", "/retry", "\"exponential\", \"linear\" or \"fixed\"", faults).unwrap_or(default.backoff);

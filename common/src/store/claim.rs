@@ -1,6 +1,6 @@
 //! The claim: ready jobs are leased to a worker, best first.
 //!
-//! The lanes of one queue are merged by the database in the exact order (priority, run_at, id). Where a claim from the
+//! The lanes of one queue are merged by the database in the exact order (priority, `run_at`, id). Where a claim from the
 //! very beginning has become slow, since an old snapshot (a dump, a forgotten transaction) keeps dead rows in the index,
 //! claims start behind a watermark, and the beginning is swept at times that keep its cost below a twentieth.
 

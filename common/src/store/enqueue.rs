@@ -68,6 +68,7 @@ impl Enqueued {
 }
 
 /// What the statement said of one job.
+#[derive(Clone, Copy)]
 enum Verdict {
     Done(Enqueued),
     KeyHeld { standing: i64 },

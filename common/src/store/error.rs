@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 pub enum StoreError {
     /// PostgreSQL is down, cut off, read-only or full of connections. It may come back: try again. Where it was a write,
     /// it is not known whether it was stored.
-    #[error("the database is away: could not {what}")]
+    #[error("could not {what}")]
     Unavailable {
         /// What was tried.
         what: &'static str,
@@ -84,7 +84,7 @@ impl StoreError {
             // what is not said by the server is the connection's fault, except what we encoded or read wrongly
             let text = crate::log::chain(error);
             return if error.is_closed()
-                || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>())
+                || std::error::Error::source(error).is_some_and(<dyn std::error::Error + 'static>::is::<std::io::Error>)
                 || text.contains("connect")
                 || text.contains("timeout")
             {

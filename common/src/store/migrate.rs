@@ -91,16 +91,17 @@ impl Store {
         let (mut client, messages) = self.connect_directly().await?;
         // notices ("role … could not be made") belong into the log
         tokio::spawn(messages.for_each(|message| async {
-            if let Ok(AsyncMessage::Notice(notice)) = message {
-                if notice.code().code() == "00000" && notice.message().starts_with("role ") {
-                    tracing::warn!("{}", notice.message());
-                }
+            if let Ok(AsyncMessage::Notice(notice)) = message
+                && notice.code().code() == "00000"
+                && notice.message().starts_with("role ")
+            {
+                tracing::warn!("{}", notice.message());
             }
         }));
         let locked = client.query("select pg_advisory_lock($1)", &[&LOCK]);
-        match tokio::time::timeout(Duration::from_secs(120), locked).await {
+        match tokio::time::timeout(Duration::from_mins(2), locked).await {
             Ok(result) => drop(result.map_err(|error| failed(&error))?),
-            Err(_) => return Err(StoreError::Unavailable { what: "wait for another migration", source: Away::Silent(Duration::from_secs(120)) }.into()),
+            Err(_) => return Err(StoreError::Unavailable { what: "wait for another migration", source: Away::Silent(Duration::from_mins(2)) }.into()),
         }
         let result = migrate_locked(&mut client).await;
         let _ = client.query("select pg_advisory_unlock($1)", &[&LOCK]).await; // the end of the connection does it too
@@ -115,16 +116,16 @@ fn failed(error: &tokio_postgres::Error) -> MigrateError {
 async fn migrate_locked(client: &mut Client) -> Result<bool, MigrateError> {
     let fingerprint = fingerprint();
     let current = client.query_opt("select 1 from pg_class where oid = to_regclass('longshore.schema_version')", &[]).await.map_err(|e| failed(&e))?;
-    if current.is_some() {
-        if let Some(row) = client.query_opt("select major, minor, routines from longshore.schema_version", &[]).await.map_err(|e| failed(&e))? {
-            let (major, minor, routines): (i32, i32, String) = (row.get(0), row.get(1), row.get(2));
-            if major > MAJOR {
-                return Err(MigrateError::TooNew(major));
-            }
-            // a newer program's schema is left as it is: functions never go back
-            if (major, minor) > (MAJOR, MINOR) || (major, minor) == (MAJOR, MINOR) && routines == fingerprint {
-                return Ok(false);
-            }
+    if current.is_some()
+        && let Some(row) = client.query_opt("select major, minor, routines from longshore.schema_version", &[]).await.map_err(|e| failed(&e))?
+    {
+        let (major, minor, routines): (i32, i32, String) = (row.get(0), row.get(1), row.get(2));
+        if major > MAJOR {
+            return Err(MigrateError::TooNew(major));
+        }
+        // a newer program's schema is left as it is: functions never go back
+        if (major, minor) > (MAJOR, MINOR) || (major, minor) == (MAJOR, MINOR) && routines == fingerprint {
+            return Ok(false);
         }
     }
     client.batch_execute("create schema if not exists longshore").await.map_err(|e| failed(&e))?;
