@@ -1,3 +1,5 @@
+//! `longshore jobs [list]`.
+
 use std::process::ExitCode;
 
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! `longshore jobs show ID`.
+
 use std::{fmt::Write as _, process::ExitCode};
 
 use anyhow::bail;

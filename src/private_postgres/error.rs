@@ -1,3 +1,5 @@
+//! Why there is no PostgreSQL, in words that say what to do about it.
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

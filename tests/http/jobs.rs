@@ -130,7 +130,7 @@ async fn the_limits_themselves_are_allowed() {
         format!(r#""unique":{{"key":"{key}","for":"1ms"}}"#),
         r#""retry":{}"#.to_owned(),
         r#""meta":{"a":null,"":true,"b":{"c":null}}"#.to_owned(),
-        format!(r#""meta":{{"{}":1}}"#, (0..1900).map(|n| format!("{n:04}")).collect::<String>()),
+        format!(r#""meta":{{"{}":1}}"#, (0..1900).fold(String::new(), |text, n| text + &format!("{n:04}"))),
         r#""retry":{"jitter":1,"base":0,"max":"30d"}"#.to_owned(),
     ] {
         enqueue_and_read(&api, &format!(r#"{{"kind":"{long}",{fields}}}"#)).await;

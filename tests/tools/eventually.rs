@@ -1,3 +1,5 @@
+//! That waits are bounded and named.
+
 use std::time::{Duration, Instant};
 
 use crate::support::eventually::eventually;

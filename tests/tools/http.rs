@@ -1,3 +1,5 @@
+//! That the client sends what it is told, and reads what comes.
+
 use std::net::SocketAddr;
 
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! That each test has a database of its own.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::postgres::{Database, connect};

@@ -1,3 +1,5 @@
+//! That processes are heard, signalled and never left behind.
+
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 

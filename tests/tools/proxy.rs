@@ -1,3 +1,5 @@
+//! That the network fails as it is told to.
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

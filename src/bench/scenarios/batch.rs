@@ -1,3 +1,5 @@
+//! Batches of 1,000 over two connections, as NDJSON and as JSON.
+
 use super::{Size, enqueue};
 use crate::bench::{
     figures::Figures,

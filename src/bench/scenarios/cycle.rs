@@ -1,3 +1,5 @@
+//! The full cycle: batches come in over HTTP while a worker runs them, for as long as is measured.
+
 use std::{
     sync::{
         Arc,

@@ -1,3 +1,5 @@
+//! A backlog that one worker drains.
+
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;

@@ -1,3 +1,5 @@
+//! Single jobs over many connections at once.
+
 use super::{Size, Window, all_end, senders};
 use crate::bench::{
     check,

@@ -1,3 +1,5 @@
+//! An idle system: how long from the request to the answer, the start and the end of its job.
+
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::Context;
