@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_enum, num_args = 1..)]
     only: Vec<Scenario>,
     /// How long each scenario is measured; drain takes as long as it takes
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// A short run that shows that everything works; its figures say little
     #[arg(long)]

@@ -343,6 +343,18 @@ async fn paths_and_methods() {
 }
 
 #[tokio::test]
+async fn what_would_be_ignored_is_refused() {
+    let api = Api::start().await;
+    for path in ["/v1/jobs", "/v1/jobs/batch"] {
+        let answer = api.request("POST", &format!("{path}?wait=30s&colour=red"), &[JSON], br#"{"kind":"echo"}"#).await;
+        problem(&answer, 422, &["/wait", "/colour"], path);
+        let answer = api.request("POST", path, &[JSON, ("idempotency-key", "k")], br#"{"kind":"echo"}"#).await;
+        problem(&answer, 422, &[""], path);
+    }
+    api.finish().await;
+}
+
+#[tokio::test]
 async fn head_is_get_without_its_body() {
     let api = Api::start().await;
     let id = api.enqueue(r#"{"kind":"echo"}"#).await;

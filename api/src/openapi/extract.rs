@@ -1,10 +1,13 @@
 //! Arguments of handlers that describe themselves in the document and leave the reading to the handler.
 
+use longshore_common::fault::{Faults, token};
 use poem::{Body, Request, RequestBody, Result, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaMediaType, MetaParamIn, MetaRequest, MetaSchemaRef, Registry},
 };
+
+use url::form_urlencoded;
 
 use super::{schema::Schema, schemas};
 use crate::{
@@ -36,6 +39,7 @@ impl<'a> ApiExtractor<'a> for JobBody {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        refuse_what_would_be_ignored(request)?;
         match body::format(request.headers(), "application/json")? {
             Format::Json => Ok(Self { body: body.take()?, declared: declared_length(request) }),
             Format::Ndjson => {
@@ -75,9 +79,22 @@ impl<'a> ApiExtractor<'a> for BatchBody {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        refuse_what_would_be_ignored(request)?;
         let format = body::format(request.headers(), "application/json or application/x-ndjson")?;
         Ok(Self { body: body.take()?, declared: declared_length(request), format })
     }
+}
+
+/// A caller who asks to wait, or not to enqueue twice, must not be answered as if that had been done.
+fn refuse_what_would_be_ignored(request: &Request) -> Result<(), ApiError> {
+    let mut faults = Faults::default();
+    for (key, _) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+        faults.add(&token(&key), "query parameter: is not known here");
+    }
+    if request.headers().contains_key("idempotency-key") {
+        faults.add("", "header Idempotency-Key: is not supported yet; a unique key in the job keeps a repeated request from enqueuing it twice");
+    }
+    if faults.is_empty() { Ok(()) } else { Err(ApiError::Invalid(faults.into_vec())) }
 }
 
 fn declared_length(request: &Request) -> Option<usize> {
