@@ -259,8 +259,9 @@ struct Waiting {
     answer: oneshot::Sender<Result<Enqueued, StoreError>>,
 }
 
-/// Statements under way at once: while one commits, the next one is filled. More only make them smaller.
-const WRITERS: usize = 2;
+/// Statements under way at once. One: while it commits, the next one gathers. A second would halve their size, and a
+/// statement of half the size is not half as dear: with two, 64 callers got 31,500 jobs/s instead of 35,700 on 2 cores.
+const WRITERS: usize = 1;
 /// Callers that may wait before further ones are held up.
 const MAX_WAITING: usize = 10_000;
 
