@@ -229,6 +229,32 @@ async fn one_bad_row_never_fails_its_neighbours() {
     f.assert_no_violations().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_must_wait_for_others_holds_up_no_other() {
+    let f = Fixture::new().await;
+    f.enqueue(&[job("echo")]).await;
+    let coalescer = Coalescer::start(&f.store);
+    let mut other = crate::support::postgres::connect(f.database.url()).await;
+    let open = other.transaction().await.expect("begin");
+    open.execute("select longshore.enqueue('echo', unique_key => 'k'), longshore.enqueue('brand-new')", &[]).await.expect("enqueue");
+    let waiting: Vec<_> = [r#"{"kind":"echo","unique":{"key":"k"}}"#, r#"{"kind":"brand-new"}"#]
+        .map(|text| {
+            let coalescer = coalescer.clone();
+            tokio::spawn(async move { coalescer.enqueue(parsed(text), Origin::default()).await.expect("enqueued after all") })
+        })
+        .into();
+    crate::support::eventually::eventually("both wait", Duration::from_secs(10), async || {
+        f.count("pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'").await == 2
+    })
+    .await;
+    tokio::time::timeout(Duration::from_secs(2), coalescer.enqueue(job("echo"), Origin::default())).await.expect("does not wait").expect("enqueue");
+    open.commit().await.expect("commit");
+    for task in waiting {
+        task.await.expect("no panic");
+    }
+    f.assert_no_violations().await;
+}
+
 #[tokio::test]
 async fn an_enqueue_waits_for_no_open_transaction_of_others() {
     let f = Fixture::new().await;
