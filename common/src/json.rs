@@ -251,4 +251,17 @@ mod tests {
         }
         assert_eq!(mended("{\"a\": [1.50, \"x\"]}"), None);
     }
+
+    proptest::proptest! {
+        /// Whatever escapes a text is made of: what is taken can be read by anybody, and what is mended is taken.
+        #[test]
+        fn what_is_taken_can_be_read_and_what_is_mended_is_taken(inside in r#"([a-zä]|\\u(0000|00e4|d83d|de00|dfff|ffff)|\\[n"\\])*"#, number in r"-?[1-9][0-9]{0,2}(e[+-]?[0-9]{1,4})?") {
+            let text = format!("[\"{inside}\", {number}]");
+            let taken = fault(&text, 1 << 20).is_none();
+            let readable = serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|value| !value.to_string().contains("\\u0000"));
+            proptest::prop_assert_eq!(taken, readable, "{}", text);
+            let kept = mended(&text).map_or(text, |mended| mended.as_str().to_owned());
+            proptest::prop_assert_eq!(fault(&kept, 1 << 20), None, "{}", kept);
+        }
+    }
 }
