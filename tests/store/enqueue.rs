@@ -188,6 +188,29 @@ async fn sixty_four_equal_keys_at_once_make_one_job() {
     f.assert_no_violations().await;
 }
 
+/// The key's row is there and free, so nobody waits for its insertion: only the lock on it keeps two from taking it over.
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_take_over_a_free_key_at_once() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    for round in 0..150 {
+        let racers: Vec<_> = (0..64)
+            .map(|_| {
+                let (store, new) = (f.store.clone(), parsed(r#"{"kind":"echo","unique":{"key":"the same in all rounds"}}"#));
+                tokio::spawn(async move { store.enqueue(&[new], &Origin::default()).await.expect("enqueue")[0] })
+            })
+            .collect();
+        let mut new = 0;
+        for racer in racers {
+            new += usize::from(matches!(racer.await.expect("no panic"), Enqueued::New { .. }));
+        }
+        assert_eq!(new, 1, "round {round}");
+        let lease = f.claim(worker, 1).await.jobs[0].lease; // ends it, so that the key is free again
+        f.store.report(&[(lease, Outcome::Succeeded { result: None })]).await.expect("report");
+    }
+    f.assert_no_violations().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_being_taken_over_is_waited_for() {
     let f = Fixture::new().await;

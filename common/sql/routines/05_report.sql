@@ -36,7 +36,7 @@ begin
                          or held.outcome = 'lost' and longshore.losses(held.id) + 1 >= 3 then 'failed' else 'waits' end
            end fate,
            -- seconds until it is tried again; a handed back one stands where it stood. Named one by one: reckoning a backoff
-           -- that nobody needs cost each success half of its time
+           -- that nobody needs nearly doubled the cost of a success
            case
              when held.outcome = 'snoozed' then coalesce(held.delay, 0)
              when held.outcome in ('failed', 'timed_out', 'lost') then coalesce(held.delay, longshore.backoff(j.retry, held.attempt))

@@ -1,7 +1,7 @@
 //! Lines of the log, gathered for a moment and written together by a thread of its own.
 //!
-//! A server that answers tens of thousands of requests a second writes as many lines. One system call a line, and one
-//! wake-up of a writing thread a line, were a third of such a request's cost; gathered for 2 ms they are next to nothing.
+//! A server that answers tens of thousands of requests a second writes as many lines. One by one, by a thread that was woken
+//! for them, a line was a third of such a request's CPU time: 8 of 26 µs.
 
 use std::{
     io::Write,
