@@ -3,13 +3,15 @@
 #   docker build --target api    --tag longshore-api    .     the HTTP API
 #   docker build --target worker --tag longshore-worker .     runs jobs
 #   docker build --target cli    --tag longshore        .     the command line: docker run --rm longshore --help
+#   docker build --target pooler --tag longshore-pooler .     PgBouncer, for trying Longshore behind a connection pooler
 #
-# They hold the program, Debian's C library and root certificates, and nothing of the compiler. They run as a plain
-# user, write nothing to their own file system (run them with --read-only) and stop cleanly on SIGTERM.
-# Settings come from LONGSHORE_… in the environment, or from a file mounted as /etc/longshore/longshore.toml.
+# The first three hold their program, the command line `longshore`, Debian's C library and root certificates, and nothing
+# of the compiler. They run as a plain user, write nothing to their own file system (run them with --read-only) and stop
+# cleanly on SIGTERM. Settings come from LONGSHORE_… in the environment, or from a file mounted as
+# /etc/longshore/longshore.toml.
 
 # ------------------------------------------------------------------------------------------------------- building
-FROM rust:1.95-slim-trixie AS source
+FROM rust:1.95-slim-trixie AS programs
 WORKDIR /build
 # Without line tables the programs are much smaller; a panic names its file and line all the same.
 ENV CARGO_PROFILE_RELEASE_DEBUG=false
@@ -17,43 +19,28 @@ COPY Cargo.toml Cargo.lock ./
 COPY common common
 COPY api api
 COPY worker worker
-
+COPY src src
 # Fetched crates and compiled dependencies are kept in two caches beside the image layers: after a change of the code
 # only the project's own crates are compiled again. A cache is no part of any layer, so the programs are copied out in
 # the same step. One build at a time may use the target folder (sharing=locked). Cargo tells by a file's time whether
 # it has changed; `touch` makes all of ours new, since the cache may hold the programs of another, later checkout.
-FROM source AS services
-# The command line is not built here, but the workspace wants its package to have something to build.
-RUN mkdir src && echo 'fn main() {}' >src/main.rs
+# The command line can bring a PostgreSQL along (feature "embedded"); in a container the database is another one.
 RUN --mount=type=cache,id=longshore-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=longshore-target,target=/build/target,sharing=locked \
     find api common src worker -type f -exec touch {} + \
- && cargo build --release --locked --package longshore-api --package longshore-worker \
+ && cargo build --release --locked --workspace --no-default-features \
  && mkdir /programs \
- && cp target/release/longshore-api target/release/longshore-worker /programs/
-
-# A stage of its own, so that `docker compose up` does not wait for a program that it does not start. Without the
-# PostgreSQL that the command line can bring along (feature "embedded"): in a container the database is another one.
-FROM source AS command-line
-COPY src src
-RUN --mount=type=cache,id=longshore-registry,target=/usr/local/cargo/registry \
-    --mount=type=cache,id=longshore-target,target=/build/target,sharing=locked \
-    find api common src worker -type f -exec touch {} + \
- && cargo build --release --locked --package longshore --no-default-features \
- && mkdir /programs \
- && cp target/release/longshore /programs/
-
-# The slim image has no root certificates, and without them no TLS connection can be checked. They are Debian's.
-FROM debian:trixie-slim AS certificates
-RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates
+ && cp target/release/longshore target/release/longshore-api target/release/longshore-worker /programs/
 
 # -------------------------------------------------------------------------------------------------------- running
 FROM debian:trixie-slim AS base
 # A fixed number, so that volumes, Kubernetes' runAsNonRoot and audits can name it.
 RUN groupadd --gid 10001 longshore \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin longshore
-COPY --from=certificates /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+# The slim image has no root certificates, and without them no TLS connection can be checked. The compiler's has.
+COPY --from=programs /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+# For whoever looks inside: docker exec longshore-worker-1 longshore jobs
+COPY --from=programs /programs/longshore /usr/local/bin/
 # Where longshore.toml is looked for.
 WORKDIR /etc/longshore
 USER 10001:10001
@@ -63,7 +50,6 @@ LABEL org.opencontainers.image.vendor="Longshore" \
       org.opencontainers.image.base.name="debian:trixie-slim"
 
 FROM base AS cli
-COPY --from=command-line /programs/longshore /usr/local/bin/
 ENTRYPOINT ["longshore"]
 CMD ["--help"]
 ARG VERSION=unreleased
@@ -74,7 +60,7 @@ LABEL org.opencontainers.image.title="longshore" \
       org.opencontainers.image.revision="$REVISION"
 
 FROM base AS worker
-COPY --from=services /programs/longshore-worker /usr/local/bin/
+COPY --from=programs /programs/longshore-worker /usr/local/bin/
 # Healthy: this worker's heartbeats reach the database.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["longshore-worker", "health"]
 ENTRYPOINT ["longshore-worker"]
@@ -85,9 +71,21 @@ LABEL org.opencontainers.image.title="longshore-worker" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 
+FROM debian:trixie-slim AS pooler
+# Debian's newest of this release, security fixes included: a pinned version would miss them, and vanish from its mirrors.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends pgbouncer \
+ && rm -rf /var/lib/apt/lists/*
+COPY deploy/pgbouncer/ /etc/pgbouncer/
+USER postgres
+STOPSIGNAL SIGINT
+EXPOSE 6432
+CMD ["pgbouncer", "/etc/pgbouncer/pgbouncer.ini"]
+
 # Last, so that a plain `docker build .` makes the API.
 FROM base AS api
-COPY --from=services /programs/longshore-api /usr/local/bin/
+COPY --from=programs /programs/longshore-api /usr/local/bin/
 # For readers: where it listens is LONGSHORE_API__LISTEN, by default only inside the container.
 EXPOSE 8000
 # Healthy: it answers, and reaches the database.
