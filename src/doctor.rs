@@ -7,7 +7,7 @@ use longshore_common::{
     log,
     settings::Settings,
     store::{
-        Store,
+        Store, StoreError,
         bench::Server,
         migrate::{MAJOR, MINOR, SchemaState},
     },
@@ -88,7 +88,11 @@ async fn examine(settings: &Settings, store: &Store, checks: &mut Vec<Check>) {
     let server = match store.server().await {
         Ok(server) => server,
         Err(error) => {
-            checks.push(bad("database", log::chain(&error), "is PostgreSQL up, and do host, port, user, password and name in LONGSHORE_DATABASE__URL fit?"));
+            let remedy = match &error {
+                StoreError::Unavailable { source, .. } => source.cause.remedy(),
+                _ => "is it a PostgreSQL that Longshore knows, and has the user of LONGSHORE_DATABASE__URL its rights there?",
+            };
+            checks.push(bad("database", log::chain(&error), remedy));
             return;
         }
     };

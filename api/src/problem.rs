@@ -249,7 +249,7 @@ pub fn from_poem(error: poem::Error) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use longshore_common::store::Away;
+    use longshore_common::store::{Away, Cause as AwayCause};
 
     use super::*;
 
@@ -269,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cause_is_for_the_log_only() {
-        let source = Away::Broken("password=secret".to_owned());
+        let source = Away::new(AwayCause::Other, "password=secret");
         let (response, problem) = shown(ApiError::Store(StoreError::Unavailable { what: "read a job", source })).await;
         assert_eq!((problem["status"].as_u64(), response.header("retry-after")), (Some(503), Some("1")));
         assert!(!problem.to_string().contains("secret"));

@@ -4,12 +4,14 @@
 //! It does not know HTTP or handlers, and decides nothing by a clock of its own: what is due or expired is the
 //! database's word.
 
+mod away;
 pub mod bench;
 pub mod claim;
 pub mod connect;
 pub mod directory;
 pub mod enqueue;
 mod error;
+mod health;
 pub mod listen;
 pub mod migrate;
 pub mod read;
@@ -20,11 +22,8 @@ pub mod workers;
 use std::{
     future::Future,
     ops::{Deref, DerefMut},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use deadpool_postgres::{Object, Pool};
@@ -33,8 +32,11 @@ use tokio_postgres::{
     types::{FromSql, ToSql},
 };
 
-pub use self::error::{Away, StoreError};
-use self::{connect::Target, directory::Directory};
+pub use self::{
+    away::{Away, Cause},
+    error::StoreError,
+};
+use self::{connect::Target, directory::Directory, health::Health};
 use crate::settings::{DatabaseSettings, SettingError};
 
 /// A statement with the name it is known by in messages; the text bears the same name for `pg_stat_activity`.
@@ -65,15 +67,6 @@ struct Inner {
     health: Health,
 }
 
-/// Says once when the database goes and once when it is back.
-struct Health {
-    since: Instant,
-    /// Milliseconds after `since` when it went, plus one; 0: it is there.
-    away_since: AtomicU64,
-    /// Milliseconds after `since` when it came back, plus one; 0: it was never away.
-    back_since: AtomicU64,
-}
-
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Store({})", self.0.shown)
@@ -99,7 +92,7 @@ impl Store {
             direct,
             timeout,
             directory: Directory::default(),
-            health: Health { since: Instant::now(), away_since: AtomicU64::new(0), back_since: AtomicU64::new(0) },
+            health: Health::new(),
         })))
     }
 
@@ -141,35 +134,19 @@ impl Store {
     /// Bounds some work with the database by the store's timeout, and notes whether the database is there.
     async fn bounded<T>(&self, what: &'static str, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let result = tokio::time::timeout(self.0.timeout, work).await;
-        self.saw(result.unwrap_or(Err(StoreError::Unavailable { what, source: Away::Silent(self.0.timeout) })))
+        self.saw(result.unwrap_or(Err(StoreError::Unavailable { what, source: Away::silent(self.0.timeout) })))
     }
 
     /// How long the database has been back after it was away; `None` where it never was, as far as this process knows.
     pub fn back_for(&self) -> Option<Duration> {
-        let health = &self.0.health;
-        let since = Duration::from_millis(health.back_since.load(Ordering::Relaxed));
-        (!since.is_zero()).then(|| health.since.elapsed().saturating_sub(since))
+        self.0.health.back_for()
     }
 
     /// Notes whether the database is there, and says so when that changes.
     fn saw<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        let health = &self.0.health;
-        let now = u64::try_from(health.since.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1;
         match &result {
-            Err(error @ StoreError::Unavailable { .. }) => {
-                if health.away_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                    tracing::warn!(database = self.0.shown, error = crate::log::chain(error), "the database is away; trying again until it is back");
-                }
-            }
-            _ => {
-                if health.away_since.load(Ordering::Relaxed) != 0 {
-                    let since = health.away_since.swap(0, Ordering::Relaxed);
-                    if since != 0 {
-                        health.back_since.store(now, Ordering::Relaxed);
-                        tracing::info!(database = self.0.shown, away_s = (now - since) / 1000, "the database is back");
-                    }
-                }
-            }
+            Err(error @ StoreError::Unavailable { source, .. }) => self.0.health.went(&self.0.shown, error, source),
+            _ => self.0.health.came(&self.0.shown),
         }
         result
     }

@@ -8,6 +8,7 @@ mod g03_one_holder_at_a_time;
 mod g04_dead_workers_jobs_come_back;
 mod g04_stopping_workers_hand_back;
 mod g05_nothing_delays_another;
+mod g10_each_cause_has_its_remedy;
 mod g10_the_database_is_away;
 mod g12_cost_follows_work;
 mod g13_versions_and_settings;

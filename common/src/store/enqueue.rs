@@ -290,7 +290,7 @@ impl Coalescer {
         // here and not by the writer: the lane of a new kind may have to wait for somebody else who is making it
         self.store.lanes_of(&[(&job.queue, &job.kind)]).await?;
         let (answer, answered) = oneshot::channel();
-        let stopped = || StoreError::Unavailable { what: "enqueue a job", source: super::Away::Broken("the server is stopping".to_owned()) };
+        let stopped = || StoreError::Unavailable { what: "enqueue a job", source: super::Away::new(super::Cause::Other, "the server is stopping") };
         let way = if job.unique.is_some() { &self.unique } else { &self.plain };
         way.send(Waiting { job, origin, answer }).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?

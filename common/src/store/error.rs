@@ -1,8 +1,8 @@
 //! What can go wrong in the store.
 
-use std::time::Duration;
-
 use tokio_postgres::error::SqlState;
+
+use super::away::{Away, Cause};
 
 /// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,17 +48,6 @@ pub enum StoreError {
     },
 }
 
-/// Why the database cannot be used.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Away {
-    /// It did not answer in time.
-    #[error("no answer within {}", crate::duration::display(*.0))]
-    Silent(Duration),
-    /// The connection could not be made, or broke.
-    #[error("{0}")]
-    Broken(String),
-}
-
 /// An error of PostgreSQL in full: tokio-postgres shows no more than "db error".
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
@@ -88,7 +77,7 @@ impl StoreError {
                 || text.contains("connect")
                 || text.contains("timeout")
             {
-                Self::Unavailable { what, source: Away::Broken(text) }
+                Self::Unavailable { what, source: Away::broken(error) }
             } else {
                 Self::Refused { what, source: DatabaseSaid { text, code: None } }
             };
@@ -99,34 +88,23 @@ impl StoreError {
                 text += &format!("; {name}: {}", part.replace('\n', " "));
             }
         }
-        let code = db.code();
-        let class = code.code().get(..2).unwrap_or_default();
-        // 08 connection, 53 resources (too many connections, disk full), 57 operator intervention, 58 system error,
-        // 28 authorization, 3D no such database, 25006 read-only
-        let away =
-            matches!(class, "08" | "53" | "57" | "58" | "28" | "3D") && *code != SqlState::QUERY_CANCELED || *code == SqlState::READ_ONLY_SQL_TRANSACTION;
-        if away {
-            Self::Unavailable { what, source: Away::Broken(text) }
-        } else {
-            Self::Refused { what, source: DatabaseSaid { text, code: Some(code.clone()) } }
+        match Cause::of_code(db.code()) {
+            Some(cause) => Self::Unavailable { what, source: Away::new(cause, text) },
+            None => Self::Refused { what, source: DatabaseSaid { text, code: Some(db.code().clone()) } },
         }
     }
 
     pub(super) fn from_pool(what: &'static str, error: &deadpool_postgres::PoolError) -> Self {
-        use deadpool_postgres::PoolError;
-        match error {
+        use deadpool_postgres::{PoolError, TimeoutType};
+        let source = match error {
             PoolError::Backend(error) => match Self::from_postgres(what, error) {
-                Self::Refused { what, source } => Self::Unavailable { what, source: Away::Broken(source.text) },
-                other => other,
+                Self::Refused { source, .. } => Away::new(Cause::Other, source.text),
+                other => return other,
             },
-            PoolError::Timeout(kind) => Self::Unavailable {
-                what,
-                source: Away::Broken(match kind {
-                    deadpool_postgres::TimeoutType::Wait => "all connections of the pool are in use (LONGSHORE_DATABASE__POOL)".to_owned(),
-                    _ => "no connection could be made in time".to_owned(),
-                }),
-            },
-            other => Self::Unavailable { what, source: Away::Broken(crate::log::chain(other)) },
-        }
+            PoolError::Timeout(TimeoutType::Wait) => Away::new(Cause::PoolInUse, "all connections of the pool are in use"),
+            PoolError::Timeout(_) => Away::new(Cause::Silent, "no connection could be made in time"),
+            other => Away::broken(other),
+        };
+        Self::Unavailable { what, source }
     }
 }

@@ -74,6 +74,9 @@ impl Waker {
     }
 }
 
+/// After so many failures in a row, within a few seconds, it is no passing trouble.
+const FAILURES_TO_TELL: u32 = 4;
+
 impl Store {
     /// Hears which queues get work, until `stop`. Reconnects by itself; after each connect it says `None` once: something
     /// may have been missed, look.
@@ -81,14 +84,25 @@ impl Store {
         let (heard, receiver) = mpsc::channel(64);
         let store = self.clone();
         tokio::spawn(async move {
-            let mut wait = Duration::from_millis(100);
+            let (mut wait, mut failures) = (Duration::from_millis(100), 0_u32);
             while !stop.is_cancelled() && !heard.is_closed() {
                 let listened = tokio::select! {
                     () = stop.cancelled() => return,
-                    listened = store.listen_once(&heard, &mut wait) => listened,
+                    listened = store.listen_once(&heard, &mut wait, &mut failures) => listened,
                 };
                 if let Err(error) = listened {
-                    tracing::debug!(error = crate::log::chain(&error), "not listening for notifications; polling until this is mended");
+                    let error = crate::log::chain(&error);
+                    tracing::debug!(error, "not listening for notifications; polling until this is mended");
+                    // while the database is away that is no news; while it is there, the way for LISTEN is another one
+                    failures = if store.0.health.is_away() { 0 } else { failures.saturating_add(1) };
+                    if failures == FAILURES_TO_TELL {
+                        tracing::warn!(
+                            database = store.0.direct.shown(),
+                            error,
+                            help = "is LONGSHORE_DATABASE__DIRECT_URL right?",
+                            "cannot listen for notifications though the database is there; work is found by polling, a little later"
+                        );
+                    }
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -99,7 +113,7 @@ impl Store {
         receiver
     }
 
-    async fn listen_once(&self, heard: &mpsc::Sender<Option<String>>, wait: &mut Duration) -> Result<(), StoreError> {
+    async fn listen_once(&self, heard: &mpsc::Sender<Option<String>>, wait: &mut Duration, failures: &mut u32) -> Result<(), StoreError> {
         let (client, mut messages) = self.connect_directly().await?;
         // the messages must be read while the statement is under way
         let listening = client.batch_execute("listen longshore_wake");
@@ -113,7 +127,10 @@ impl Store {
                 message = messages.next() => if message.is_none() { break },
             }
         }
-        *wait = Duration::from_millis(100);
+        if *failures >= FAILURES_TO_TELL {
+            tracing::info!(database = self.0.direct.shown(), "listening for notifications again");
+        }
+        (*wait, *failures) = (Duration::from_millis(100), 0);
         if heard.send(None).await.is_err() {
             return Ok(());
         }
@@ -135,7 +152,7 @@ impl Store {
         &self,
     ) -> Result<(Client, impl futures_util::Stream<Item = Result<AsyncMessage, tokio_postgres::Error>> + Unpin + Send + use<>), StoreError> {
         let what = "connect";
-        let tls = self.0.direct.tls().map_err(|error| StoreError::Unavailable { what, source: super::Away::Broken(error.0) })?;
+        let tls = self.0.direct.tls().map_err(|error| StoreError::Unavailable { what, source: super::Away::new(super::Cause::Other, error.0) })?;
         let (client, mut connection) = self.0.direct.config.connect(tls).await.map_err(|error| StoreError::from_postgres(what, &error))?;
         Ok((client, stream::poll_fn(move |context| connection.poll_message(context))))
     }

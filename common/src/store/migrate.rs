@@ -101,7 +101,7 @@ impl Store {
         let locked = client.query("select pg_advisory_lock($1)", &[&LOCK]);
         match tokio::time::timeout(Duration::from_mins(2), locked).await {
             Ok(result) => drop(result.map_err(|error| failed(&error))?),
-            Err(_) => return Err(StoreError::Unavailable { what: "wait for another migration", source: Away::Silent(Duration::from_mins(2)) }.into()),
+            Err(_) => return Err(StoreError::Unavailable { what: "wait for another migration", source: Away::silent(Duration::from_mins(2)) }.into()),
         }
         let result = migrate_locked(&mut client).await;
         let _ = client.query("select pg_advisory_unlock($1)", &[&LOCK]).await; // the end of the connection does it too

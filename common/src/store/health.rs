@@ -1,0 +1,66 @@
+//! Whether the database is there, as this process has seen it. Tells the log once when it goes and once when it is back;
+//! in between only what a person has to mend, if that comes to light late.
+
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use super::{Away, StoreError};
+
+pub(super) struct Health {
+    since: Instant,
+    /// Milliseconds after `since` when it went, plus one; 0: it is there.
+    away_since: AtomicU64,
+    /// Milliseconds after `since` when it came back, plus one; 0: it was never away.
+    back_since: AtomicU64,
+    /// The causes told since it went, a bit each.
+    told: AtomicU32,
+}
+
+impl Health {
+    pub(super) fn new() -> Self {
+        Self { since: Instant::now(), away_since: AtomicU64::new(0), back_since: AtomicU64::new(0), told: AtomicU32::new(0) }
+    }
+
+    /// Never 0.
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    /// How long it has been back after it was away; `None` where it never was.
+    pub(super) fn back_for(&self) -> Option<Duration> {
+        let since = Duration::from_millis(self.back_since.load(Ordering::Relaxed));
+        (!since.is_zero()).then(|| self.since.elapsed().saturating_sub(since))
+    }
+
+    /// Whether it is away.
+    pub(super) fn is_away(&self) -> bool {
+        self.away_since.load(Ordering::Relaxed) != 0
+    }
+
+    /// It did not do what it was asked for.
+    pub(super) fn went(&self, database: &str, error: &StoreError, away: &Away) {
+        let bit = 1 << (away.cause as u32);
+        let (error, help) = (crate::log::chain(error), away.cause.remedy());
+        if self.away_since.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.told.store(bit, Ordering::Relaxed);
+            tracing::warn!(database, error, help, "the database is away; trying again until it is back");
+        } else if away.cause.wants_a_person() && self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            tracing::warn!(database, error, help, "the database still cannot be used, for another reason than before");
+        }
+    }
+
+    /// It did.
+    pub(super) fn came(&self, database: &str) {
+        if !self.is_away() {
+            return;
+        }
+        let since = self.away_since.swap(0, Ordering::Relaxed);
+        if since != 0 {
+            let now = self.now();
+            self.back_since.store(now, Ordering::Relaxed);
+            tracing::info!(database, away_s = (now - since) / 1000, "the database is back");
+        }
+    }
+}
