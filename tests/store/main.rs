@@ -6,6 +6,7 @@ mod support;
 mod claim;
 mod duties;
 mod enqueue;
+mod explain;
 mod fixture;
 mod lists;
 mod races;

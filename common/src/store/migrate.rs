@@ -29,7 +29,8 @@ const ROUTINES: &[(&str, &str)] = &[
     ("05_report", include_str!("../../sql/routines/05_report.sql")),
     ("06_duties", include_str!("../../sql/routines/06_duties.sql")),
     ("07_views", include_str!("../../sql/routines/07_views.sql")),
-    ("08_roles", include_str!("../../sql/routines/08_roles.sql")),
+    ("08_explain", include_str!("../../sql/routines/08_explain.sql")),
+    ("09_roles", include_str!("../../sql/routines/09_roles.sql")),
 ];
 
 /// What a program may do with the schema it finds.
