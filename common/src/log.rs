@@ -10,7 +10,7 @@ pub use self::gather::Guard;
 use crate::settings::{LogFormat, LogSettings};
 
 /// What these say of an outage or a start, our own lines say better, and once.
-const QUIET: &str = "poem::server=warn,tokio_postgres=warn,deadpool=warn,deadpool_postgres=warn,refinery_core=warn";
+const QUIET: &str = "poem::server=warn,tokio_postgres=warn,deadpool=error,deadpool_postgres=error,refinery_core=warn";
 
 /// Where a program's log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
