@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use longshore_common::{
     log::{self, Target},
-    program::{Exit, Failure},
+    program::{Exit, Failure, farewell},
     settings::{SettingError, Settings},
     store::migrate::MigrateError,
 };
@@ -29,7 +29,11 @@ pub fn run(work: impl AsyncFnOnce() -> anyhow::Result<ExitCode>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&error.into()),
     };
-    let result = runtime.block_on(work());
+    let result = runtime.block_on(async {
+        let result = work().await;
+        farewell().await;
+        result
+    });
     // not its drop, which would wait for a read of a terminal that nobody types into
     runtime.shutdown_background();
     result.unwrap_or_else(|error| complain(&error))
