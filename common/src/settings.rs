@@ -326,7 +326,8 @@ fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
 
 fn length(text: &str, least: &str, most: &str) -> Result<Duration, String> {
     let (shortest, longest) = (duration::parse(least)?, duration::parse(most)?);
-    let length = duration::parse(text)?;
+    // the line names the value before it says what is wrong with it
+    let length = duration::parse(text).map_err(|why| why.trim_start_matches(&format!("\"{}\" ", text.trim())).to_owned())?;
     if (shortest..=longest).contains(&length) { Ok(length) } else { Err(format!("must be from {least} to {most}")) }
 }
 

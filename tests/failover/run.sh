@@ -5,7 +5,7 @@
 #   REPLICATION=asynchronous tests/failover/run.sh     shows what is lost without a synchronous standby; ends with 1
 #
 # A primary and a standby, the API and two workers run on this machine, on free ports of 127.0.0.1, and know both servers
-# (a URL with two hosts and target_session_attrs=read-write). While jobs come in and are run, the primary first loses
+# (a URL with two hosts, target_session_attrs=read-write and connect_timeout=1). While jobs come in and are run, the primary first loses
 # touch with its standby, then dies as by a power cut; after a few seconds the standby is promoted. Losing touch first is
 # what makes it hard. It is done in both ways, one after the other (CUT=… does one of them):
 #
@@ -110,7 +110,7 @@ else
 fi
 
 # --------------------------------------------------------------------------------------------------------------- load
-export LONGSHORE_DATABASE__URL="postgres://postgres@127.0.0.1:$first,127.0.0.1:$second/longshore?target_session_attrs=read-write"
+export LONGSHORE_DATABASE__URL="postgres://postgres@127.0.0.1:$first,127.0.0.1:$second/longshore?target_session_attrs=read-write&connect_timeout=${CONNECT_TIMEOUT-1}"
 export LONGSHORE_API__LISTEN=127.0.0.1:$api
 start_program() { # NAME ROLE
   (cd "$work" && exec "$longshore" "$2") >"$work/$1.log" 2>&1 &
@@ -126,7 +126,8 @@ eventually "two workers are there" 30 is_true "$first" "select count(*) = 2 from
 long=$(curl -fsS "http://127.0.0.1:$api/v1/jobs" -H 'content-type: application/json' \
   -d '{"kind": "sleep", "queue": "long", "args": {"for": "15s"}}' | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
 python3 "$here/load.py" "http://127.0.0.1:$api" "$work" &
-pids+=("$!")
+load=$!
+pids+=("$load")
 seen() { python3 "$here/seen.py" "$work/answers" "$@"; }
 eventually "jobs come in and are run" 20 is_true "$first" "select coalesce(sum(succeeded), 0) > 100 from longshore.queues_overview"
 
@@ -137,7 +138,7 @@ for _ in range(1000):
 PY
 backlog=$(curl -fsS "http://127.0.0.1:$api/v1/jobs/batch" -H 'content-type: application/x-ndjson' --data-binary @"$work/backlog.ndjson") ||
   fail "the backlog was not taken"
-python3 -c 'import json, sys; print(*(job["id"] for job in json.load(sys.stdin)["jobs"]), sep="\n")' <<<"$backlog" >"$work/acknowledged-backlog"
+python3 -c 'import json, sys; print(*json.load(sys.stdin)["ids"], sep="\n")' <<<"$backlog" >"$work/acknowledged-backlog"
 eventually "the backlog is worked on" 10 is_true "$first" \
   "select sum(succeeded) > 0 and sum(available) > 100 from longshore.queues_overview where queue = 'backlog'"
 
@@ -155,6 +156,11 @@ postmaster=$(head -n 1 "$work/servers/primary/postmaster.pid")
 mapfile -t others < <(sql "$first" 'select pid from pg_stat_activity where pid <> pg_backend_pid()')
 kill -KILL "$postmaster" "${others[@]}" 2>/dev/null || true
 [[ $CUT == sending ]] || kill -CONT "$frozen"
+# Whoever still asks the dead machine gets no answer, not even a refusal.
+mkfifo "$work/silent"
+python3 "$here/silent.py" "$first" >"$work/silent" &
+pids+=("$!")
+read -r -t 10 _ <"$work/silent" || fail "the port of the dead primary could not be held"
 say "the primary is dead"
 eventually "the API says 503" 10 seen 503 "$cut"
 curl -fsS --max-time 5 -o /dev/null "http://127.0.0.1:$api/livez" || fail "/livez must not depend on the database"
@@ -170,11 +176,10 @@ promoted=$(date +%s.%N)
 as_postgres pg_ctl -D "$work/servers/standby" -w -t 30 promote >/dev/null
 say "the standby is promoted"
 eventually "the API says 201 again" 20 seen 201 "$promoted"
-python3 -c "import sys; sys.path.insert(0, sys.argv[1]); import seen; print('      ', round(seen.first(sys.argv[2], 201, float(sys.argv[3])) - float(sys.argv[3]), 1), 's after the promotion')" \
-  "$here" "$work/answers" "$promoted"
+say "the first 201 came $(seen 201 "$promoted") s after the promotion"
 sleep 3
 touch "$work/stop"
-wait "${pids[-1]}" || fail "the load ended badly"
+wait "$load" || fail "the load ended badly"
 
 # -------------------------------------------------------------------------------------------------------------- after
 problems=()

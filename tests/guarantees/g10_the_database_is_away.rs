@@ -94,6 +94,29 @@ async fn the_answers_alone_are_swallowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_closed_connection_is_no_outage() {
+    let system = crate::system::System::start().await;
+    let worker = system.worker(&[]).await;
+    let kick = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query not like 'listen%' and pid <> pg_backend_pid() limit 1";
+    for _ in 0..10 {
+        system.sql.batch_execute(kick).await.expect("kick");
+        // whose connection it was gets a 503, and may try again
+        let id = eventually("a job is taken", SOON, async || post(system.address, "/v1/jobs", &json!({"kind": "echo"})).await.json()["id"].as_i64()).await;
+        system.until(id, "succeeded").await;
+    }
+    for process in [&system.api, &worker] {
+        assert_eq!(said(process, "the database is"), 0, "{:#?}", process.lines());
+    }
+    system.assert_no_violations().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_an_outage_is_not_another() {
+    // connections that the network has swallowed come back to life, or fail, one after the other
+    outage(|proxy| proxy.blackhole(true), Proxy::resume).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_database_is_away_for_writers() {
     let database = Database::empty().await;
     let (mut api, address) = start_api(database.url(), &[]).await;

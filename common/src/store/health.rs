@@ -1,5 +1,8 @@
 //! Whether the database is there, as this process has seen it. Tells the log once when it goes and once when it is back;
 //! in between only what a person has to mend, if that comes to light late.
+//!
+//! One call that fails among others that succeed is no outage: a connection was closed while it lay idle, or was left
+//! over from an outage that has ended. So what counts is that nothing has succeeded for a while.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -8,8 +11,13 @@ use std::{
 
 use super::{Away, StoreError};
 
+/// So many milliseconds after a success a failure is not taken for an outage yet.
+const TRUST_MS: u64 = 1000;
+
 pub(super) struct Health {
     since: Instant,
+    /// Milliseconds after `since` of the last success, plus one; 0: there was none.
+    succeeded: AtomicU64,
     /// Milliseconds after `since` when it went, plus one; 0: it is there.
     away_since: AtomicU64,
     /// Milliseconds after `since` when it came back, plus one; 0: it was never away.
@@ -20,7 +28,7 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new() -> Self {
-        Self { since: Instant::now(), away_since: AtomicU64::new(0), back_since: AtomicU64::new(0), told: AtomicU32::new(0) }
+        Self { since: Instant::now(), succeeded: AtomicU64::new(0), away_since: AtomicU64::new(0), back_since: AtomicU64::new(0), told: AtomicU32::new(0) }
     }
 
     /// Never 0.
@@ -41,6 +49,10 @@ impl Health {
 
     /// It did not do what it was asked for.
     pub(super) fn went(&self, database: &str, error: &StoreError, away: &Away) {
+        let succeeded = self.succeeded.load(Ordering::Relaxed);
+        if succeeded != 0 && self.now().saturating_sub(succeeded) < TRUST_MS && !away.cause.wants_a_person() {
+            return;
+        }
         let bit = 1 << (away.cause as u32);
         let (error, help) = (crate::log::chain(error), away.cause.remedy());
         if self.away_since.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
@@ -53,12 +65,13 @@ impl Health {
 
     /// It did.
     pub(super) fn came(&self, database: &str) {
+        let now = self.now();
+        self.succeeded.store(now, Ordering::Relaxed);
         if !self.is_away() {
             return;
         }
         let since = self.away_since.swap(0, Ordering::Relaxed);
         if since != 0 {
-            let now = self.now();
             self.back_since.store(now, Ordering::Relaxed);
             tracing::info!(database, away_s = (now - since) / 1000, "the database is back");
         }
