@@ -12,7 +12,8 @@ The page is Markdown. Its fenced blocks marked `console` hold, line by line,
 
 In what is seen, `…` stands for anything within a line, and alone on a line for any number of lines. Runs of blanks and of
 dashes count as one, empty lines not at all. Each command must end with 0, except one that Ctrl-C ends and one in whose
-line stands `# fails`. A block marked `console terminal=2` is typed in a second terminal. A block that begins with what is
+line stands `# fails`. A block marked `console retry` is typed again, for a while, until it shows what the page says:
+where the page tells the reader to wait. A block marked `console terminal=2` is typed in a second terminal. A block that begins with what is
 seen goes on with what runs in its terminal.
 
 --record prints the end of what was really seen and compares nothing: for writing the page.
@@ -31,7 +32,7 @@ import time
 
 # Of a step: the first build of all images takes minutes.
 TIMEOUT = 900
-# Of what is expected to be seen in a program that goes on running.
+# Of a prompt inside, and of a block marked `retry`.
 PATIENCE = 90
 PROMPT = re.compile(r"\x02(\d+)\x03$")
 # A prompt of a program inside: psql's, or that of a shell in a container, whatever its host is called.
@@ -44,19 +45,24 @@ class Failed(Exception):
 
 
 def blocks(text):
-    """Yields (heading, terminal, [(line number, line)…]) of each console block."""
-    heading, inside, lines, terminal = "", False, [], 1
+    """Yields (heading, words after `console`, [(line number, line)…]) of each console block."""
+    heading, inside, lines, words = "", False, [], ()
     for number, line in enumerate(text.split("\n"), 1):
         if inside:
             if line.startswith("```"):
-                yield heading, terminal, lines
+                yield heading, words, lines
                 inside = False
             else:
                 lines.append((number, line))
-        elif match := re.fullmatch(r"```console(?: terminal=(\d))?", line):
-            inside, lines, terminal = True, [], int(match[1] or 1)
+        elif match := re.fullmatch(r"```console((?: (?:terminal=2|retry))*)", line):
+            inside, lines, words = True, [], match[1].split()
         elif line.startswith("#"):
             heading = line.lstrip("# ")
+
+
+def number_of(words):
+    """Of the terminal."""
+    return 2 if "terminal=2" in words else 1
 
 
 def normal(line):
@@ -98,8 +104,10 @@ class Terminal:
         *complete, last = seen.split("\n")
         return [line.rsplit("\r", 1)[-1] for line in complete], last.rsplit("\r", 1)[-1]
 
-    def prompt(self):
+    def prompt(self, keep=False):
         """Waits for the shell's prompt and returns (lines before it, the last command's exit status)."""
+        if keep and self.read_to == len(self.text):
+            return [], 0  # it stands there already
         until = time.monotonic() + TIMEOUT
         while True:
             lines, last = self.lines()
@@ -157,19 +165,30 @@ class Course:
 
     def goes_on(self, at):
         """Whether a later block of the same terminal goes on with what runs there."""
-        terminal = self.items[at][1]
-        return next((not lines[0][1].startswith("$ ") for _, t, lines in self.items[at + 1 :] if t == terminal and lines), False)
+        number = number_of(self.items[at][1])
+        later = (lines for _, words, lines in self.items[at + 1 :] if number_of(words) == number and lines)
+        return next((not lines[0][1].startswith("$ ") for lines in later), False)
 
     def run(self, begin):
         heading_before = None
-        for at, (heading, number, lines) in enumerate(self.items):
+        for at, (heading, words, lines) in enumerate(self.items):
             if begin and begin.lower() not in heading.lower():
                 continue
             begin = None
             if heading != heading_before:
                 print(f"{time.monotonic() - START:4.0f}s  {heading}", flush=True)
                 heading_before = heading
-            self.block(self.terminal(number), lines, self.goes_on(at))
+            terminal = self.terminal(number_of(words))
+            until = time.monotonic() + (PATIENCE if "retry" in words else 0)
+            while True:
+                try:
+                    self.block(terminal, lines, self.goes_on(at))
+                    break
+                except Failed:
+                    if time.monotonic() > until:
+                        raise
+                    terminal.prompt(keep=True)
+                    time.sleep(1)
 
     def block(self, terminal, lines, goes_on):
         for n, (number, line) in enumerate(lines):

@@ -5,9 +5,9 @@
 #   REPLICATION=asynchronous tests/failover/run.sh     shows what is lost without a synchronous standby; ends with 1
 #
 # A primary and a standby, the API and two workers run on this machine, on free ports of 127.0.0.1, and know both servers
-# (a URL with two hosts, target_session_attrs=read-write and connect_timeout=1). While jobs come in and are run, the primary first loses
-# touch with its standby, then dies as by a power cut; after a few seconds the standby is promoted. Losing touch first is
-# what makes it hard. It is done in both ways, one after the other (CUT=… does one of them):
+# (a URL with two hosts, target_session_attrs=read-write and connect_timeout=1). While jobs come in and are run, the primary
+# first loses touch with its standby, then dies as by a power cut; after a few seconds the standby is promoted. Losing touch
+# first is what makes it hard. It is done in both ways, one after the other (CUT=… does one of them):
 #
 #   CUT=sending      Nothing reaches the standby any more. What the primary commits from then on is gone with it; with a
 #                    synchronous standby it finishes no commit, so nothing of that is acknowledged.
@@ -134,11 +134,11 @@ eventually "jobs come in and are run" 20 is_true "$first" "select coalesce(sum(s
 # And a backlog, so that workers are claiming whenever the failover comes.
 python3 - >"$work/backlog.ndjson" <<'PY'
 for _ in range(1000):
-    print('{"kind": "sleep", "queue": "backlog", "args": {"for": "300ms"}}')
+    print('{"kind": "sleep", "queue": "backlog", "args": {"for": "300ms"}, "meta": {"token": "backlog"}}')
 PY
 backlog=$(curl -fsS "http://127.0.0.1:$api/v1/jobs/batch" -H 'content-type: application/x-ndjson' --data-binary @"$work/backlog.ndjson") ||
   fail "the backlog was not taken"
-python3 -c 'import json, sys; print(*json.load(sys.stdin)["ids"], sep="\n")' <<<"$backlog" >"$work/acknowledged-backlog"
+python3 -c 'import json, sys; print(*(f"{id}\tbacklog" for id in json.load(sys.stdin)["ids"]), sep="\n")' <<<"$backlog" >"$work/acknowledged-backlog"
 eventually "the backlog is worked on" 10 is_true "$first" \
   "select sum(succeeded) > 0 and sum(available) > 100 from longshore.queues_overview where queue = 'backlog'"
 
@@ -194,14 +194,14 @@ else
     from longshore.jobs where state not in ('succeeded', 'failed', 'cancelled')")")
 fi
 psql -qX -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$second" -U postgres -d longshore <<SQL
-create temporary table acknowledged (id bigint);
+create temporary table acknowledged (id bigint, token text);
 \copy acknowledged from '$work/acknowledged'
 \copy acknowledged from '$work/acknowledged-backlog'
 \pset tuples_only on
 \pset format unaligned
 \o $work/counts
 select count(*), count(*) filter (where j.id is null), count(*) filter (where j.state is distinct from 'succeeded')
-  from acknowledged a left join longshore.jobs j using (id);
+  from acknowledged a left join longshore.jobs j on j.id = a.id and j.meta ->> 'token' = a.token;
 \o
 SQL
 IFS='|' read -r acknowledged missing unhappy <"$work/counts"
