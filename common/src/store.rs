@@ -10,6 +10,7 @@ pub mod connect;
 pub mod directory;
 pub mod enqueue;
 mod error;
+pub mod keys;
 pub mod listen;
 pub mod migrate;
 pub mod read;

@@ -7,6 +7,7 @@ mod claim;
 mod duties;
 mod enqueue;
 mod fixture;
+mod keys;
 mod lists;
 mod races;
 mod report;
