@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, command, dev, doctor, enqueue, jobs, migrate, queues, roles, workers};
+use crate::{bench, command, dev, doctor, enqueue, jobs, keys, migrate, queues, roles, workers};
 
 /// A durable job server whose only dependency is PostgreSQL.
 #[derive(Debug, Parser)]
@@ -45,6 +45,8 @@ enum Command {
     Queues(queues::Args),
     /// List the workers that are alive
     Workers(workers::Args),
+    /// Create, list and revoke API keys
+    Keys(keys::Args),
     /// Check settings, database, schema, clock and workers, and say what to do
     Doctor(doctor::Args),
     /// Measure this machine: throughput, latency, memory, CPU time a job
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Jobs(args) => command::run(async || jobs::run(&args).await),
         Command::Queues(args) => command::run(async || queues::run(&args).await),
         Command::Workers(args) => command::run(async || workers::run(&args).await),
+        Command::Keys(args) => command::run(async || keys::run(&args).await),
         Command::Doctor(args) => command::run(async || doctor::run(&args).await),
         Command::Bench(args) => command::run(async || bench::run(&args).await),
     }
@@ -80,9 +83,15 @@ mod tests {
 
     #[test]
     fn lists_need_no_word() {
-        for line in
-            ["longshore jobs", "longshore jobs list --state failed", "longshore jobs --state failed --json", "longshore queues list", "longshore workers"]
-        {
+        for line in [
+            "longshore jobs",
+            "longshore jobs list --state failed",
+            "longshore jobs --state failed --json",
+            "longshore queues list",
+            "longshore workers",
+            "longshore keys",
+            "longshore keys list --json",
+        ] {
             Cli::try_parse_from(line.split(' ')).expect(line);
         }
     }

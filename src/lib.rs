@@ -8,6 +8,7 @@ mod dev;
 mod doctor;
 mod enqueue;
 mod jobs;
+mod keys;
 mod migrate;
 mod output;
 pub mod private_postgres;

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! server ─ migrates, keeps the duties     connections ─ accepts, drains
-//!   request ─ x-request-id, guard, time limit, panics, the log line
-//!     routes ─ the table; jobs, batch, queues, workers, health
+//!   request ─ x-request-id, guard, auth, time limit, panics, the log line
+//!     routes ─ the table; jobs, batch, queues, workers, login, health
 //!       body ─ what is read of a request     openapi ─ how it is all described
 //!       problem ─ what is said when it fails
 //! ```
 
+mod auth;
 mod body;
 mod connections;
 mod cursor;

@@ -10,6 +10,8 @@ use std::{
 use longshore_common::store::{Store, workers::WorkerView};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Access;
+
 /// How old what is remembered may become.
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -38,10 +40,11 @@ impl LiveQueues {
         }
     }
 
-    /// What to tell somebody who enqueues into a queue that no live worker serves.
-    pub fn warning(&self, queue: &str) -> Option<String> {
+    /// What to tell somebody who enqueues into a queue that no live worker serves; of other queues, only those that `access`
+    /// reaches are named.
+    pub fn warning(&self, queue: &str, access: &Access) -> Option<String> {
         let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        served.as_ref()?.warning(queue)
+        served.as_ref()?.warning(queue, access)
     }
 }
 
@@ -51,13 +54,15 @@ impl Served {
         Self { queues: workers.iter().flat_map(|worker| &worker.queues).map(name).collect() }
     }
 
-    fn warning(&self, queue: &str) -> Option<String> {
+    fn warning(&self, queue: &str, access: &Access) -> Option<String> {
         if self.queues.contains("*") || self.queues.contains(queue) {
             return None;
         }
-        let others = match self.queues.len() {
-            0 => "there is no live worker".to_owned(),
-            _ => format!("live workers serve: {}", self.queues.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        let named: Vec<&str> = self.queues.iter().map(String::as_str).filter(|queue| access.reaches(queue)).collect();
+        let others = match (self.queues.len(), named.len()) {
+            (0, _) => "there is no live worker".to_owned(),
+            (_, 0) => "live workers serve others".to_owned(),
+            _ => format!("live workers serve: {}", named.join(", ")),
         };
         Some(format!("no live worker serves queue \"{queue}\"; {others}"))
     }
@@ -65,6 +70,10 @@ impl Served {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use longshore_common::key::ApiKey;
+
     use super::*;
 
     fn served(queues: &[&str]) -> Served {
@@ -72,11 +81,22 @@ mod tests {
     }
 
     #[test]
+    fn names_no_queue_that_the_caller_does_not_reach() {
+        let key = |queues: &[&str]| {
+            let queues = queues.iter().map(|queue| (*queue).to_owned()).collect();
+            Access::by(Arc::new(ApiKey { name: "k".to_owned(), prefix: String::new(), hash: vec![], scopes: vec![], queues: Some(queues) }))
+        };
+        let served = served(&["b", "c"]);
+        assert_eq!(served.warning("a", &key(&["a", "c"])).as_deref(), Some("no live worker serves queue \"a\"; live workers serve: c"));
+        assert_eq!(served.warning("a", &key(&["a"])).as_deref(), Some("no live worker serves queue \"a\"; live workers serve others"));
+    }
+
+    #[test]
     fn warns_of_queues_that_nobody_serves() {
-        assert_eq!(served(&[]).warning("a").as_deref(), Some("no live worker serves queue \"a\"; there is no live worker"));
-        assert_eq!(served(&["b", "c"]).warning("a").as_deref(), Some("no live worker serves queue \"a\"; live workers serve: b, c"));
-        assert_eq!(served(&["a"]).warning("a"), None);
-        assert_eq!(served(&["*"]).warning("a"), None);
-        assert_eq!(LiveQueues::default().warning("a"), None, "nothing is known yet");
+        assert_eq!(served(&[]).warning("a", &Access::open()).as_deref(), Some("no live worker serves queue \"a\"; there is no live worker"));
+        assert_eq!(served(&["b", "c"]).warning("a", &Access::open()).as_deref(), Some("no live worker serves queue \"a\"; live workers serve: b, c"));
+        assert_eq!(served(&["a"]).warning("a", &Access::open()), None);
+        assert_eq!(served(&["*"]).warning("a", &Access::open()), None);
+        assert_eq!(LiveQueues::default().warning("a", &Access::open()), None, "nothing is known yet");
     }
 }

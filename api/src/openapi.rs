@@ -3,6 +3,7 @@
 //! Bodies and query strings are read by this crate's own code, since poem-openapi stops at the first fault, says 400 to
 //! all of them and goes through `serde_json::Value`, which changes numbers. It is asked for the routes and the document.
 
+mod caller;
 mod extract;
 mod schema;
 mod schemas;
@@ -19,7 +20,8 @@ use poem_openapi::{
 use serde::Serialize;
 
 pub use self::{
-    extract::{BatchBody, JobBody, JobQuery},
+    caller::{Any, Caller, Enqueue, Read},
+    extract::{BatchBody, JobBody, JobQuery, LoginBody},
     schema::Schema,
 };
 use crate::problem::{self, ApiError, Kind};
@@ -67,7 +69,7 @@ pub trait Problems: Send + Sync + 'static {
 }
 
 /// Those that any request may meet.
-const ALWAYS: &[Kind] = &[Kind::Forbidden, Kind::Internal, Kind::Unavailable];
+const ALWAYS: &[Kind] = &[Kind::Unauthorized, Kind::Forbidden, Kind::Internal, Kind::Unavailable];
 
 /// The problems of endpoints that list: what they are narrowed to may be wrong.
 #[derive(Debug)]
@@ -88,6 +90,13 @@ impl Problems for Reading {
 pub enum Enqueuing {}
 impl Problems for Enqueuing {
     const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::Conflict, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
+}
+
+/// The problems of endpoints that take a key.
+#[derive(Debug)]
+pub enum LoggingIn {}
+impl Problems for LoggingIn {
+    const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
 }
 
 /// The problems of endpoints that take no input.
@@ -142,7 +151,8 @@ fn response(status: u16, description: &'static str, content_type: &'static str, 
 /// The document of all routes.
 pub fn document<A: OpenApi>(api: A) -> String {
     const ABOUT: &str = "A durable job server on PostgreSQL. Times are RFC 3339 in UTC; durations are seconds as a number, or texts such as \"30s\" and \
-                         \"1h30m\" in requests. Every error is a problem (RFC 9457); every answer carries `x-request-id`.";
+                         \"1h30m\" in requests. Every error is a problem (RFC 9457); every answer carries `x-request-id`. \
+                         Where API keys are set (`longshore keys create`), each request needs one that has the operation's scope; `admin` includes all scopes.";
     OpenApiService::new(Expanded(api), "Longshore", VERSION).description(ABOUT).spec()
 }
 

@@ -7,6 +7,7 @@ use longshore_common::{
     duration,
     fault::Fault,
     job::{InvalidJob, Malformed},
+    key::Scope,
     log,
     store::StoreError,
 };
@@ -35,6 +36,29 @@ pub enum ApiError {
     /// A browser made it for another site.
     #[error("refused a cross-site request")]
     CrossSite,
+    /// It bears no API key, or none that is known; the text says which, and what helps.
+    #[error("no API key that is known")]
+    Unauthorized(&'static str),
+    /// Its API key is not for this.
+    #[error("API key \"{key}\" does not have the scope {scope}")]
+    OutOfScope {
+        /// The key's name.
+        key: String,
+        /// What it would need.
+        scope: Scope,
+    },
+    /// Its API key does not reach to that queue.
+    #[error("API key \"{key}\" does not reach to queue \"{queue}\"")]
+    OutOfQueues {
+        /// The key's name.
+        key: String,
+        /// The queue that was named.
+        queue: String,
+        /// What was to be done there.
+        scope: Scope,
+        /// Where the queue was named.
+        fault: Fault,
+    },
     /// There is nothing at that path.
     #[error("no such path")]
     NoSuchPath,
@@ -61,6 +85,14 @@ pub enum ApiError {
         key: String,
         /// Who holds it.
         standing: i64,
+    },
+    /// A unique key is held in a queue to which the request's API key does not reach.
+    #[error("unique key held in another queue")]
+    KeyHeldElsewhere {
+        /// Pointer to the key.
+        pointer: String,
+        /// The key.
+        key: String,
     },
     /// The body is larger than is allowed.
     #[error("body larger than {0} bytes")]
@@ -94,6 +126,7 @@ pub enum ApiError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Malformed,
+    Unauthorized,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -110,6 +143,7 @@ impl Kind {
     pub fn facts(self) -> (&'static str, &'static str, StatusCode) {
         match self {
             Self::Malformed => ("urn:longshore:problem:malformed", "The body is malformed", StatusCode::BAD_REQUEST),
+            Self::Unauthorized => ("urn:longshore:problem:unauthorized", "An API key is needed", StatusCode::UNAUTHORIZED),
             Self::Forbidden => ("urn:longshore:problem:forbidden", "The request is refused", StatusCode::FORBIDDEN),
             Self::NotFound => ("urn:longshore:problem:not-found", "There is no such thing", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => ("urn:longshore:problem:method-not-allowed", "The path does not know the method", StatusCode::METHOD_NOT_ALLOWED),
@@ -160,10 +194,25 @@ impl ApiError {
                 .into(),
             ),
             Self::CrossSite => (Kind::Forbidden, "a browser says that this request comes from another site; such may not change anything".into()),
+            Self::Unauthorized(why) => (Kind::Unauthorized, (*why).into()),
+            Self::OutOfScope { key, scope } => (
+                Kind::Forbidden,
+                format!("API key \"{key}\" does not have the scope {scope}, which this needs; one that does: longshore keys create --name … --scope {scope}")
+                    .into(),
+            ),
+            Self::OutOfQueues { key, queue, scope, .. } => (
+                Kind::Forbidden,
+                format!("API key \"{key}\" does not reach to queue \"{queue}\"; one that does: longshore keys create --name … --scope {scope} --queue {queue}")
+                    .into(),
+            ),
             Self::NoSuchPath => (Kind::NotFound, "there is nothing at this path; GET /openapi.json lists all".into()),
             Self::NotFound { what, name } => (Kind::NotFound, format!("there is no {what} {name}").into()),
             Self::MethodNotAllowed { allowed } => (Kind::MethodNotAllowed, format!("allowed are {allowed}").into()),
             Self::KeyHeld { key, standing, .. } => (Kind::Conflict, format!("the unique key \"{key}\" is held by job {standing}").into()),
+            Self::KeyHeldElsewhere { key, .. } => (
+                Kind::Conflict,
+                format!("the unique key \"{key}\" is held by a job of a queue to which this API key does not reach; nothing was enqueued").into(),
+            ),
             Self::TooLarge(limit) => (Kind::TooLarge, format!("at most {limit} bytes are allowed").into()),
             Self::UnsupportedMediaType { found, allowed } => (Kind::UnsupportedMediaType, format!("\"{found}\" is not taken here; send {allowed}").into()),
             Self::BodyUnread(_) => (Kind::Malformed, "the body ended early or could not be read".into()),
@@ -172,9 +221,8 @@ impl ApiError {
                 (Kind::Unavailable, "the schema is not there yet: the database has not been reached since the start, or is being migrated".into())
             }
             Self::Store(StoreError::Unavailable { .. }) => (Kind::Unavailable, "the database is away".into()),
-            Self::Store(StoreError::KeyHeld { .. } | StoreError::Refused { .. } | StoreError::Corrupt { .. }) | Self::Panicked(_) => {
-                (Kind::Internal, "the log says more, under this request's x-request-id".into())
-            }
+            Self::Store(StoreError::KeyHeld { .. } | StoreError::KeyHeldElsewhere { .. } | StoreError::Refused { .. } | StoreError::Corrupt { .. })
+            | Self::Panicked(_) => (Kind::Internal, "the log says more, under this request's x-request-id".into()),
         }
     }
 
@@ -188,6 +236,10 @@ impl ApiError {
         match self {
             Self::Invalid(faults) => faults.into(),
             Self::KeyHeld { pointer, standing, .. } => vec![Fault { pointer: pointer.clone(), detail: format!("is held by job {standing}").into() }].into(),
+            Self::KeyHeldElsewhere { pointer, .. } => {
+                vec![Fault { pointer: pointer.clone(), detail: "is held by a job of a queue to which this API key does not reach".into() }].into()
+            }
+            Self::OutOfQueues { fault, .. } => vec![fault.clone()].into(),
             _ => (&[]).into(),
         }
     }
@@ -208,6 +260,9 @@ impl ResponseError for ApiError {
             && let Ok(allowed) = HeaderValue::from_str(allowed)
         {
             response.headers_mut().insert(header::ALLOW, allowed);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -280,6 +335,14 @@ mod tests {
     async fn a_method_that_is_not_allowed_says_which_are() {
         let (response, _) = shown(ApiError::MethodNotAllowed { allowed: "GET, HEAD".to_owned() }).await;
         assert_eq!((response.status().as_u16(), response.header("allow")), (405, Some("GET, HEAD")));
+    }
+
+    #[tokio::test]
+    async fn who_bears_no_key_is_told_what_sort_is_wanted() {
+        let (response, problem) = shown(ApiError::Unauthorized("x")).await;
+        assert_eq!((response.status().as_u16(), response.header("www-authenticate"), &problem["detail"]), (401, Some("Bearer"), &"x".into()));
+        let (response, _) = shown(ApiError::OutOfScope { key: "k".to_owned(), scope: Scope::Read }).await;
+        assert_eq!((response.status().as_u16(), response.header("www-authenticate")), (403, None), "another header would not help");
     }
 
     #[test]

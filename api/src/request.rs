@@ -1,10 +1,11 @@
-//! What happens around every request, whatever it asks for: its id, the guard, the time limit, a caught panic, its line in
-//! the log. The cheap things are done inline, since thousands of requests a second pass here.
+//! What happens around every request, whatever it asks for: its id, the guard, its API key, the time limit, a caught panic,
+//! its line in the log. The cheap things are done inline, since thousands of requests a second pass here.
 
 use std::{
     any::Any,
     net::SocketAddr,
     panic::AssertUnwindSafe,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -17,6 +18,7 @@ use poem::{
 use uuid::Builder;
 
 use crate::{
+    auth::{self, Keys},
     guard::Guard,
     problem::{self, ApiError, Cause},
 };
@@ -31,19 +33,29 @@ const MAX_REQUEST_ID: usize = 128;
 pub struct EveryRequest<E> {
     inner: E,
     guard: Guard,
+    keys: Arc<Keys>,
     timeout: Duration,
 }
 
 impl<E: Endpoint<Output = Response>> EveryRequest<E> {
-    /// Puts an endpoint behind the guard and the time limit.
-    pub fn around(inner: E, guard: Guard, timeout: Duration) -> Self {
-        Self { inner, guard, timeout }
+    /// Puts an endpoint behind the guard, the API keys and the time limit.
+    pub fn around(inner: E, guard: Guard, keys: Arc<Keys>, timeout: Duration) -> Self {
+        Self { inner, guard, keys, timeout }
+    }
+
+    /// Lets a request in or not, by its head alone; what it may do goes with it to its route. Returns the name of its key.
+    fn let_in(&self, request: &mut Request) -> Result<Option<String>, ApiError> {
+        self.guard.check(request)?;
+        if auth::needs_no_key(request.method(), request.uri().path()) {
+            return Ok(None);
+        }
+        let access = self.keys.admit(request.headers())?;
+        let key = access.key_name().map(str::to_owned);
+        request.set_data(access);
+        Ok(key)
     }
 
     async fn answer(&self, request: Request) -> Response {
-        if let Err(error) = self.guard.check(&request) {
-            return error.as_response();
-        }
         let work = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         match tokio::time::timeout(self.timeout, work).await {
             Ok(Ok(Ok(response))) => response,
@@ -65,8 +77,15 @@ impl<E: Endpoint<Output = Response>> Endpoint for EveryRequest<E> {
             request.headers_mut().insert(REQUEST_ID, id.clone());
             id
         });
-        let line = Line { method: request.method().clone(), uri: request.uri().clone(), client: request.remote_addr().as_socket_addr().copied() };
-        let mut response = self.answer(request).await;
+        let mut line =
+            Line { method: request.method().clone(), uri: request.uri().clone(), client: request.remote_addr().as_socket_addr().copied(), key: None };
+        let mut response = match self.let_in(&mut request) {
+            Ok(key) => {
+                line.key = key;
+                self.answer(request).await
+            }
+            Err(error) => error.as_response(),
+        };
         line.write(&response, &id, start.elapsed());
         response.headers_mut().insert(REQUEST_ID, id);
         Ok(response)
@@ -98,6 +117,8 @@ struct Line {
     method: Method,
     uri: Uri,
     client: Option<SocketAddr>,
+    /// Name of the API key.
+    key: Option<String>,
 }
 
 impl Line {
@@ -114,6 +135,7 @@ impl Line {
                     path,
                     status,
                     client = self.client.map(tracing::field::display),
+                    key = self.key.as_deref(),
                     duration_ms = milliseconds(took),
                     request_id = id.to_str().unwrap_or_default(),
                     $($more)*
@@ -143,9 +165,12 @@ mod tests {
     use poem::{endpoint::make, http::StatusCode};
 
     use super::*;
+    use crate::auth::Access;
 
     fn around<E: Endpoint<Output = Response>>(inner: E) -> EveryRequest<E> {
-        EveryRequest::around(inner, Guard::new(&[]), Duration::from_millis(50))
+        let keys = Keys::new(true);
+        keys.learn(vec![]);
+        EveryRequest::around(inner, Guard::new(&[]), Arc::new(keys), Duration::from_millis(50))
     }
 
     #[tokio::test]
@@ -161,6 +186,19 @@ mod tests {
                 assert_eq!(uuid::Uuid::parse_str(&id).expect("a UUID").get_version_num(), 7);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn no_handler_hears_of_a_request_without_a_key() {
+        let keys = Arc::new(Keys::new(false));
+        let reached = make(|request: Request| async move {
+            Response::builder().status(if request.data::<Access>().is_some() { 200 } else { 204 }.try_into().expect("a status")).finish()
+        });
+        let every = EveryRequest::around(reached, Guard::new(&[]), keys.clone(), Duration::from_secs(1));
+        let ask = async |path: &'static str| every.get_response(Request::builder().uri(Uri::from_static(path)).finish()).await.status().as_u16();
+        assert_eq!((ask("/v1/jobs").await, ask("/").await, ask("/health").await), (503, 204, 204), "the keys are not known yet");
+        keys.learn(vec![]);
+        assert_eq!((ask("/v1/jobs").await, ask("/nothing").await, ask("/openapi.json").await, ask("/health").await), (401, 401, 401, 204));
     }
 
     #[tokio::test]

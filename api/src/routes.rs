@@ -4,6 +4,7 @@ pub mod batch;
 pub mod health;
 pub mod jobs;
 mod list;
+pub mod login;
 pub mod queues;
 pub mod workers;
 
@@ -22,6 +23,7 @@ use poem_openapi::OpenApi;
 use serde::Serialize;
 
 use crate::{
+    auth::Access,
     openapi::{self, Schema},
     problem::ApiError,
     state::State,
@@ -45,6 +47,7 @@ fn table(state: &Arc<State>) -> (Table, String) {
             batch::BatchRoutes(state.clone()),
             queues::QueueRoutes(state.clone()),
             workers::WorkerRoutes(state.clone()),
+            login::LoginRoutes(state.clone()),
             health::HealthRoutes(state.clone()),
         )
     };
@@ -115,8 +118,8 @@ impl Listed for WorkerView {
 }
 
 /// Where jobs of this request come from. A `traceparent` that is not one is ignored, as W3C Trace Context asks.
-fn origin(request_id: Option<String>, traceparent: Option<String>) -> Origin {
-    Origin { enqueued_by: None, request_id, traceparent: traceparent.filter(|value| is_traceparent(value)) }
+fn origin(access: &Access, request_id: Option<String>, traceparent: Option<String>) -> Origin {
+    Origin { enqueued_by: access.key_name().map(str::to_owned), request_id, traceparent: traceparent.filter(|value| is_traceparent(value)) }
 }
 
 /// `version-trace-parent-flags`, in lower-case hexadecimal, of which neither id may be all zeroes.
@@ -135,11 +138,12 @@ mod tests {
     use longshore_common::{settings::Settings, store::Store};
 
     use super::*;
+    use crate::auth::{Keys, needs_no_key};
 
     fn state() -> Arc<State> {
         let url = ("LONGSHORE_DATABASE__URL".to_owned(), "postgres://nobody@127.0.0.1:1/nothing".to_owned());
         let settings = Settings::from_environment([url].into()).expect("fine");
-        Arc::new(State::new(Store::new(&settings.database, "test", settings.api.timeout).expect("connects later")))
+        Arc::new(State::new(Store::new(&settings.database, "test", settings.api.timeout).expect("connects later"), Keys::new(true)))
     }
 
     #[tokio::test]
@@ -154,11 +158,16 @@ mod tests {
             for method in methods.keys() {
                 let operation = &described[&anonymous(&path)][method.as_str().to_lowercase()];
                 assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+                let keys = operation["security"].as_array().map_or(0, Vec::len);
+                assert_eq!(keys, if needs_no_key(method, &path) { 0 } else { 2 }, "{method} {path}: bearer or cookie, except where everybody may");
                 let responses = operation["responses"].as_object().expect("is described");
                 assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
                 for (status, response) in responses {
                     assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{method} {path} {status} is not described");
-                    let content = response["content"].as_object().expect("every answer has a body");
+                    if status == "204" {
+                        continue;
+                    }
+                    let content = response["content"].as_object().expect("every other answer has a body");
                     let problem = content.contains_key(crate::problem::MEDIA_TYPE);
                     assert_eq!(problem, !status.starts_with('2') && !matches!(&path[..], "/health" | "/readyz"), "{method} {path} {status}");
                 }
@@ -167,10 +176,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_route_refuses_what_nobody_let_in() {
+        let (table, _) = table(&state());
+        for (path, methods) in &table {
+            for (method, endpoint) in methods.iter().filter(|(method, _)| !needs_no_key(method, path)) {
+                let answer = endpoint.get_response(Request::builder().method(method.clone()).finish()).await;
+                assert_eq!(answer.status().as_u16(), 401, "{method} {path}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_not_there_says_so() {
         let routes = routes(&state());
         let ask = async |method: Method, path: &'static str| {
-            let request = Request::builder().method(method).uri(poem::http::Uri::from_static(path)).finish();
+            let mut request = Request::builder().method(method).uri(poem::http::Uri::from_static(path)).finish();
+            request.set_data(Access::open());
             routes.get_response(request).await
         };
         let wrong = ask(Method::DELETE, "/v1/jobs").await;

@@ -7,12 +7,12 @@ use longshore_common::{
     duties,
     program::{Exit, Failure, VERSION},
     settings::{SettingError, Settings},
-    store::{Store, migrate::MigrateError, until_available},
+    store::{Store, StoreError, migrate::MigrateError, until_available},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{connections, guard::Guard, request::EveryRequest, routes, state::State};
+use crate::{auth::Keys, connections, guard::Guard, request::EveryRequest, routes, state::State};
 
 /// What a stop leaves requests beyond their own time limit.
 const BEYOND_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,6 +35,9 @@ pub enum StartError {
     /// The schema cannot be brought up.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// It is not known who may use it.
+    #[error("cannot read the API keys")]
+    Keys(#[source] StoreError),
     /// The server ended by itself.
     #[error("the server ended")]
     Ended(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -45,7 +48,7 @@ impl Failure for StartError {
         match self {
             Self::Setting(error) => error.exit(),
             Self::Migrate(error) => error.exit(),
-            Self::Listen { .. } | Self::Ended(_) => Exit::Failed,
+            Self::Listen { .. } | Self::Keys(_) | Self::Ended(_) => Exit::Failed,
         }
     }
 }
@@ -83,13 +86,6 @@ pub async fn run(settings: &Settings, stop: CancellationToken) -> Result<(), Sta
 /// [`RunningApi::wait`].
 pub fn start(settings: &Settings, stop: CancellationToken) -> Result<RunningApi, StartError> {
     let address = settings.api.listen;
-    if !address.ip().is_loopback() && !settings.api.open {
-        return Err(SettingError(format!(
-            "LONGSHORE_API__LISTEN={address} is not a loopback address, and there are no API keys: anybody who reaches it could use it. Create a key \
-             (longshore keys create), or set LONGSHORE_API__OPEN=true where the network keeps strangers out"
-        ))
-        .into());
-    }
     let store = Store::new(&settings.database, "longshore-api", State::statement_timeout(settings.api.timeout))?;
     tracing::info!(version = VERSION, database = store.shown(), "longshore-api serves the HTTP API");
     let cannot = |source| StartError::Listen { address, source };
@@ -102,12 +98,13 @@ pub fn start(settings: &Settings, stop: CancellationToken) -> Result<RunningApi,
 
 async fn serve(settings: Settings, store: Store, listener: TcpListener, stop: CancellationToken) -> Result<(), StartError> {
     let timeout = settings.api.timeout;
-    let state = Arc::new(State::new(store.clone()));
-    let endpoint = EveryRequest::around(routes::routes(&state), Guard::new(&settings.api.hosts), timeout);
+    let listen = settings.api.listen;
+    let state = Arc::new(State::new(store.clone(), Keys::new(listen.ip().is_loopback() || settings.api.open)));
+    let endpoint = EveryRequest::around(routes::routes(&state), Guard::new(&settings.api.hosts), state.keys.clone(), timeout);
     // stops when the API is told to, and when it cannot go on
     let stop = stop.child_token();
     let _stops_the_rest = stop.clone().drop_guard();
-    let background = tokio::spawn(work_behind(settings.worker.poll, store, state, stop.clone()));
+    let background = tokio::spawn(work_behind(listen, settings.worker.poll, store, state, stop.clone()));
     let background = async {
         let result = background.await.unwrap_or_else(|panic| Err(StartError::Ended(panic.into())));
         stop.cancel();
@@ -119,29 +116,35 @@ async fn serve(settings: Settings, store: Store, listener: TcpListener, stop: Ca
     Ok(())
 }
 
-/// Brings up the schema, then does what must be done whoever runs. Ends with `stop`.
-async fn work_behind(poll: Duration, store: Store, state: Arc<State>, stop: CancellationToken) -> Result<(), StartError> {
-    if !migrate(&store, &stop).await? {
-        return Ok(());
+/// Brings up the schema and learns the API keys, then does what must be done whoever runs. Ends with `stop`.
+async fn work_behind(listen: SocketAddr, poll: Duration, store: Store, state: Arc<State>, stop: CancellationToken) -> Result<(), StartError> {
+    let Some(changed) = migrate(&store, &stop).await? else { return Ok(()) };
+    let Some(keys) = until_available(&stop, || store.api_keys()).await else { return Ok(()) };
+    let keys = keys.map_err(StartError::Keys)?;
+    if !state.keys.suffice(&keys) {
+        return Err(SettingError(format!(
+            "LONGSHORE_API__LISTEN={listen} is not a loopback address, and there are no API keys: anybody who reaches it could use it. Create a key \
+             (longshore keys create --name … --scope …), or set LONGSHORE_API__OPEN=true where the network keeps strangers out"
+        ))
+        .into());
     }
+    state.keys.learn(keys);
     state.open();
-    tokio::join!(duties::run(store.clone(), state.waker.clone(), poll, stop.clone()), state.live_queues.keep_up(&store, stop));
+    tracing::info!(changed, "the schema is up to date");
+    let (duties, queues) = (duties::run(store.clone(), state.waker.clone(), poll, stop.clone()), state.live_queues.keep_up(&store, stop.clone()));
+    tokio::join!(duties, queues, state.keys.keep_up(&store, stop));
     Ok(())
 }
 
-/// Migrates as soon as the database can be reached; false where `stop` came first.
-async fn migrate(store: &Store, stop: &CancellationToken) -> Result<bool, StartError> {
+/// Migrates as soon as the database can be reached, and returns whether that changed anything; `None`: `stop` came first.
+async fn migrate(store: &Store, stop: &CancellationToken) -> Result<Option<bool>, StartError> {
     let migrated = until_available(stop, async || match store.migrate().await {
         Err(MigrateError::Store(away)) if away.is_unavailable() => Err(away),
         other => Ok(other),
     });
     match migrated.await {
-        None => Ok(false),
+        None => Ok(None),
         Some(Err(error)) => Err(MigrateError::Store(error).into()),
-        Some(Ok(result)) => {
-            let changed = result?;
-            tracing::info!(changed, "the schema is up to date");
-            Ok(true)
-        }
+        Some(Ok(result)) => Ok(Some(result?)),
     }
 }

@@ -1,13 +1,16 @@
 //! What all requests share.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use longshore_common::store::{Store, enqueue::Coalescer, listen::Waker};
 
-use crate::{body::Budget, live_queues::LiveQueues, problem::ApiError};
+use crate::{auth::Keys, body::Budget, live_queues::LiveQueues, problem::ApiError};
 
 /// Bytes that the bodies of single jobs may take together.
 const JOB_BODIES: usize = 64 * 1024 * 1024;
@@ -25,6 +28,8 @@ pub struct State {
     pub waker: Waker,
     /// Which queues have a live worker.
     pub live_queues: LiveQueues,
+    /// The API keys.
+    pub keys: Arc<Keys>,
     /// For bodies of single jobs.
     pub job_bodies: Budget,
     /// For bodies of batches.
@@ -34,11 +39,12 @@ pub struct State {
 
 impl State {
     /// Starts what works in the background for requests.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, keys: Keys) -> Self {
         Self {
             coalescer: Coalescer::start(&store),
             waker: Waker::start(&store),
             live_queues: LiveQueues::default(),
+            keys: Arc::new(keys),
             job_bodies: Budget::of(JOB_BODIES),
             batch_bodies: Budget::of(BATCH_BODIES),
             schema_known: AtomicBool::new(false),
@@ -77,7 +83,7 @@ impl State {
         self.schema_known.load(Ordering::Relaxed)
     }
 
-    /// The schema is there: requests may use it.
+    /// The schema is there, and who may use it is known.
     pub fn open(&self) {
         self.schema_known.store(true, Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
 //! Longshore's words, rules and store.
 //!
-//! The rules ([`job`], [`duration`], [`json`], [`outcome`]) are pure: no database, no clock, no chance. The [`store`]
+//! The rules ([`job`], [`key`], [`duration`], [`json`], [`outcome`]) are pure: no database, no clock, no chance. The [`store`]
 //! holds every SQL statement. Nothing here knows HTTP or handlers; those are the crates `api` and `worker`.
 
 pub mod duration;
@@ -8,6 +8,7 @@ pub mod duties;
 pub mod fault;
 pub mod job;
 pub mod json;
+pub mod key;
 pub mod log;
 pub mod outcome;
 pub mod program;

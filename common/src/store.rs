@@ -12,6 +12,7 @@ pub mod directory;
 pub mod enqueue;
 mod error;
 mod health;
+pub mod keys;
 pub mod listen;
 pub mod migrate;
 pub mod read;

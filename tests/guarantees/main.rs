@@ -14,3 +14,4 @@ mod g12_cost_follows_work;
 mod g13_versions_and_settings;
 mod system;
 mod under_fire;
+mod who_is_let_in;

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use longshore_api::RunningApi;
 use longshore_common::{
+    job::QueueName,
+    key::{KeyName, NewKey, Scope},
     settings::Settings,
     store::{
         Store,
@@ -49,9 +51,15 @@ impl Api {
     }
 
     pub async fn start_with(env: &[(&str, &str)]) -> Self {
+        Self::start_after(env, async |_| ()).await.0
+    }
+
+    /// Starts it on a database in which something was made first.
+    pub async fn start_after<T>(env: &[(&str, &str)], prepare: impl AsyncFnOnce(&Store) -> T) -> (Self, T) {
         let database = migrated().await;
         let settings = settings(database.url(), env);
         let store = Store::new(&settings.database, "test", SOON).expect("the URL is fine");
+        let made = prepare(&store).await;
         let sql = connect(database.url()).await;
         let stop = CancellationToken::new();
         let running = longshore_api::start(&settings, stop.clone()).expect("it starts");
@@ -61,7 +69,7 @@ impl Api {
             if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
         })
         .await;
-        api
+        (api, made)
     }
 
     /// Stops the API, and looks at what it leaves behind: the law of conservation, and no connection.
@@ -101,6 +109,13 @@ impl Api {
         let answer = http::request(self.address, method, path, headers, body).await;
         assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{method} {path}: {answer:?}");
         answer
+    }
+
+    /// Any request that bears an API key.
+    pub async fn with_key(&self, key: &str, method: &str, path: &str, body: &str) -> Response {
+        let bearer = format!("Bearer {key}");
+        let headers = [JSON, ("authorization", bearer.as_str())];
+        self.request(method, path, if body.is_empty() { &headers[1..] } else { &headers }, body.as_bytes()).await
     }
 
     /// Enqueues one job and returns its id.
@@ -153,6 +168,14 @@ impl Api {
     }
 }
 
+/// Creates an API key and returns its text; without queues it is not limited.
+pub async fn create_key(store: &Store, name: &str, scopes: &[Scope], queues: &[&str]) -> String {
+    let queues = queues.iter().map(|queue| QueueName::new(queue).expect("a queue")).collect();
+    let new = NewKey { name: KeyName::new(name).expect("a name"), scopes: scopes.iter().copied().collect(), queues };
+    let (text, _) = store.create_key(&new).await.expect("create a key").expect("the name is free");
+    text.reveal().to_owned()
+}
+
 /// A database with the schema, for an API or a process.
 pub async fn migrated() -> Database {
     Database::from_template(async |url: String| {
@@ -169,8 +192,9 @@ fn settings(url: &str, env: &[(&str, &str)]) -> Settings {
 }
 
 /// Type and title of the problems, by status.
-const PROBLEMS: [(u16, &str, &str); 9] = [
+const PROBLEMS: [(u16, &str, &str); 10] = [
     (400, "malformed", "The body is malformed"),
+    (401, "unauthorized", "An API key is needed"),
     (403, "forbidden", "The request is refused"),
     (404, "not-found", "There is no such thing"),
     (405, "method-not-allowed", "The path does not know the method"),
@@ -199,5 +223,6 @@ pub fn problem(answer: &Response, status: u16, pointers: &[&str], about: &str) -
     let known = ["type", "title", "status", "detail", "errors"];
     assert!(problem.as_object().is_some_and(|fields| fields.keys().all(|key| known.contains(&key.as_str()))), "{about}: {problem:#}");
     assert_eq!(answer.header("retry-after").is_some(), status == 503, "{about}: {answer:?}");
+    assert_eq!(answer.header("www-authenticate"), (status == 401).then_some("Bearer"), "{about}: {answer:?}");
     problem
 }

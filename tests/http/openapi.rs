@@ -73,7 +73,7 @@ async fn it_is_openapi_3() {
         let told: BTreeSet<&str> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
         let described: BTreeSet<&str> = names.iter().filter(|(place, _)| *place == Some("path")).filter_map(|(_, name)| *name).collect();
         assert_eq!(told, described, "{name}: what is in the path");
-        assert_eq!(operation["requestBody"].is_object(), method == "post", "{name}");
+        assert_eq!(operation["requestBody"].is_object(), method == "post" && path != "/logout", "{name}");
         let bodies = operation["requestBody"]["content"].as_object().into_iter().flatten();
         let responses = operation["responses"].as_object().expect("responses");
         assert!(responses.keys().any(|status| status.starts_with('2')), "{name}");
@@ -167,18 +167,24 @@ async fn every_operation_has_an_example_and_its_problems() {
         let responses = operation["responses"].as_object().expect("responses");
         let statuses: BTreeSet<&str> = responses.keys().map(String::as_str).collect();
         let expected = match (method, path) {
-            ("post", "/v1/jobs") => vec!["200", "201", "400", "403", "409", "413", "415", "422", "500", "503"],
-            ("post", _) => vec!["201", "400", "403", "409", "413", "415", "422", "500", "503"],
-            ("get", "/v1/jobs") => vec!["200", "403", "422", "500", "503"],
-            ("get", path) if path.ends_with('}') => vec!["200", "403", "404", "500", "503"],
+            ("post", "/login") => vec!["204", "400", "401", "403", "413", "415", "422", "500", "503"],
+            ("post", "/logout") => vec!["204", "401", "403", "500", "503"],
+            ("post", "/v1/jobs") => vec!["200", "201", "400", "401", "403", "409", "413", "415", "422", "500", "503"],
+            ("post", _) => vec!["201", "400", "401", "403", "409", "413", "415", "422", "500", "503"],
+            ("get", "/v1/jobs") => vec!["200", "401", "403", "422", "500", "503"],
+            ("get", path) if path.ends_with('}') => vec!["200", "401", "403", "404", "500", "503"],
             ("get", "/livez") => vec!["200"],
             ("get", "/readyz" | "/health") => vec!["200", "503"],
-            _ => vec!["200", "403", "500", "503"],
+            _ => vec!["200", "401", "403", "500", "503"],
         };
         assert_eq!(statuses, expected.into_iter().collect(), "{name}");
         for (status, response) in responses {
+            if status == "204" {
+                assert!(response["headers"]["SET-COOKIE"].is_object() && response.get("content").is_none(), "{name}: {response}");
+                continue;
+            }
             let content = response["content"].as_object().expect("a body");
-            let is_problem = status.as_str() >= "400" && path.starts_with("/v1/");
+            let is_problem = status.as_str() >= "400" && !matches!(path, "/readyz" | "/health");
             let expected = if is_problem { "application/problem+json" } else { "application/json" };
             assert_eq!(content.keys().collect::<Vec<_>>(), [expected], "{name} {status}");
             if is_problem {

@@ -8,6 +8,7 @@ mod duties;
 mod enqueue;
 mod explain;
 mod fixture;
+mod keys;
 mod lists;
 mod races;
 mod report;

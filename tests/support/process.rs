@@ -112,6 +112,17 @@ impl Process {
         output.iter().map(|line| line[LABEL..].to_owned()).collect()
     }
 
+    /// All lines of a program that has ended; its last ones may still be on their way.
+    pub async fn all_lines(&self, within: Duration) -> Vec<String> {
+        let read = timeout(within, async {
+            while Arc::strong_count(&self.output) > 1 {
+                sleep(LOOK_AGAIN).await;
+            }
+        });
+        assert!(read.await.is_ok(), "somebody else holds the output of {} open", self.name);
+        self.lines()
+    }
+
     /// Sends a signal: `SIGTERM` asks to end, `SIGKILL` ends, `SIGSTOP` freezes and `SIGCONT` thaws.
     ///
     /// # Panics

@@ -15,6 +15,9 @@ use crate::{
     problem::ApiError,
 };
 
+/// What a form of a page is sent as.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// The body of one job, not yet read.
 #[derive(Debug)]
 pub struct JobBody {
@@ -82,6 +85,40 @@ impl<'a> ApiExtractor<'a> for BatchBody {
         refuse_what_would_be_ignored(request)?;
         let format = body::format(request.headers(), "application/json or application/x-ndjson")?;
         Ok(Self { body: body.take()?, declared: declared_length(request), format })
+    }
+}
+
+/// The body of a login, not yet read.
+#[derive(Debug)]
+pub struct LoginBody {
+    /// The body.
+    pub body: Body,
+    /// Whether it is a form, else it is JSON.
+    pub is_form: bool,
+}
+
+impl<'a> ApiExtractor<'a> for LoginBody {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        schemas::Login::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content = ["application/json", FORM].map(|content_type| MetaMediaType { content_type, schema: schemas::Login::reference() }).into();
+        Some(MetaRequest { description: Some("The key."), content, required: true })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        const ALLOWED: &str = "application/json or application/x-www-form-urlencoded";
+        refuse_what_would_be_ignored(request)?;
+        let is_form = request.content_type().is_some_and(|name| name.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(FORM));
+        match if is_form { Format::Json } else { body::format(request.headers(), ALLOWED)? } {
+            Format::Json => Ok(Self { body: body.take()?, is_form }),
+            Format::Ndjson => Err(ApiError::UnsupportedMediaType { found: "application/x-ndjson".to_owned(), allowed: ALLOWED }.into()),
+        }
     }
 }
 

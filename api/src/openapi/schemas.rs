@@ -107,6 +107,18 @@ impl Schema for Life {
     }
 }
 
+/// What is sent to log in.
+#[derive(Debug)]
+pub struct Login;
+
+impl Schema for Login {
+    const NAME: &'static str = "Login";
+    fn schema() -> MetaSchema {
+        let schema = object("What is exchanged for a cookie.", vec![("key", text(), "An API key.")]);
+        MetaSchema { example: Some(json!({"key": "ls_0123456789ab_…"})), ..schema }
+    }
+}
+
 /// A problem (RFC 9457).
 #[derive(Debug)]
 pub struct Problem;
@@ -117,6 +129,7 @@ impl Schema for Problem {
         use crate::problem::Kind as K;
         let kinds = [
             K::Malformed,
+            K::Unauthorized,
             K::Forbidden,
             K::NotFound,
             K::MethodNotAllowed,

@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use longshore_common::{job::QueueName, store::enqueue::Enqueued};
+use longshore_common::{job::QueueName, key::Scope, store::enqueue::Enqueued};
 use poem_openapi::{ApiResponse, OpenApi, param::Header};
 use serde::Serialize;
 
 use super::{jobs::held, origin};
 use crate::{
     body::{MAX_BATCH_BODY, batch},
-    openapi::{BatchBody, Enqueuing, Output, Refusal},
+    openapi::{BatchBody, Caller, Enqueue, Enqueuing, Output, Refusal},
     state::State,
 };
 
@@ -36,10 +36,11 @@ pub struct EnqueuedBatch {
 impl BatchRoutes {
     /// Enqueue many jobs
     ///
-    /// All or none; when the answer comes, they are durable.
+    /// All or none; when the answer comes, they are durable. Scope: `enqueue`.
     #[oai(path = "/v1/jobs/batch", method = "post")]
     async fn enqueue(
         &self,
+        caller: Caller<Enqueue>,
         body: BatchBody,
         #[oai(name = "x-request-id")] request_id: Header<Option<String>>,
         traceparent: Header<Option<String>>,
@@ -48,8 +49,11 @@ impl BatchRoutes {
         let store = state.store()?;
         let _held_until_answered = state.batch_bodies.take(body.declared, MAX_BATCH_BODY).await?;
         let jobs = batch::read(body.body, body.format).await?;
-        let origin = origin(request_id.0, traceparent.0);
-        let enqueued = store.enqueue(&jobs, &origin).await.map_err(|error| held(error, |index| format!("/jobs/{index}/unique/key")))?;
+        for (index, job) in jobs.iter().enumerate() {
+            caller.want_queue(&job.queue, Scope::Enqueue, || format!("/jobs/{index}/queue"))?;
+        }
+        let origin = origin(&caller, request_id.0, traceparent.0);
+        let enqueued = store.enqueue_within(&jobs, &origin, caller.queues()).await.map_err(|error| held(error, |index| format!("/jobs/{index}/unique/key")))?;
         for queue in jobs.iter().map(|job| &job.queue).collect::<BTreeSet<&QueueName>>() {
             state.waker.wake(queue);
         }

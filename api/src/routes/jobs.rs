@@ -1,11 +1,12 @@
 //! `/v1/jobs`: enqueue one, list them, read one.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use jiff::Timestamp;
 use longshore_common::{
     job::{AttemptView, JobView, NewJob, OnConflict, view::Seconds},
     json::RawJson,
+    key::Scope,
     store::{
         StoreError,
         enqueue::{Enqueued, Origin},
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     body, cursor,
-    openapi::{Enqueuing, JobBody, JobQuery, Listing, Output, Reading, Refusal},
+    openapi::{Caller, Enqueue, Enqueuing, JobBody, JobQuery, Listing, Output, Read, Reading, Refusal},
     problem::ApiError,
     state::State,
 };
@@ -74,10 +75,11 @@ pub struct JobWithHistory {
 impl JobRoutes {
     /// Enqueue a job
     ///
-    /// When the answer comes, the job is durable.
+    /// When the answer comes, the job is durable. Scope: `enqueue`.
     #[oai(path = "/v1/jobs", method = "post")]
     async fn enqueue(
         &self,
+        caller: Caller<Enqueue>,
         body: JobBody,
         #[oai(name = "x-request-id")] request_id: Header<Option<String>>,
         traceparent: Header<Option<String>>,
@@ -88,9 +90,15 @@ impl JobRoutes {
         let text = body::read(body.body, body::MAX_JOB_BODY).await?;
         let job = NewJob::parse(&text, "").map_err(ApiError::from)?;
         drop(text);
-        let origin = origin(request_id.0, traceparent.0);
-        let warning = state.live_queues.warning(&job.queue);
-        let enqueued = coalescer.enqueue(job.clone(), origin.clone()).await.map_err(|error| held(error, |_| "/unique/key".to_owned()))?;
+        caller.want_queue(&job.queue, Scope::Enqueue, || "/queue".to_owned())?;
+        let origin = origin(&caller, request_id.0, traceparent.0);
+        let warning = state.live_queues.warning(&job.queue, &caller);
+        let enqueued = match caller.queues() {
+            // a transaction of its own, which can be taken back where the unique key leads to a job of another queue
+            Some(queues) if job.unique.is_some() => state.store()?.enqueue_within(slice::from_ref(&job), &origin, Some(queues)).await.map(|all| all[0]),
+            _ => coalescer.enqueue(job.clone(), origin.clone()).await,
+        };
+        let enqueued = enqueued.map_err(|error| held(error, |_| "/unique/key".to_owned()))?;
         Ok(match enqueued {
             Enqueued::New { id, run_at, created_at, expires_at } => {
                 state.waker.wake(&job.queue);
@@ -111,10 +119,13 @@ impl JobRoutes {
 
     /// List jobs
     ///
-    /// Newest first. args and results are left out unless `fields` asks for them.
+    /// Newest first. args and results are left out unless `fields` asks for them. With a key that is limited to queues: the
+    /// jobs of those. Scope: `read`.
     #[oai(path = "/v1/jobs", method = "get")]
-    async fn list(&self, query: JobQuery) -> Result<Output<Page<JobView>>, Refusal<Listing>> {
-        let List { filter, fields, before, limit, of_none } = List::parse(&query.0)?;
+    async fn list(&self, caller: Caller<Read>, query: JobQuery) -> Result<Output<Page<JobView>>, Refusal<Listing>> {
+        let mut list = List::parse(&query.0)?;
+        list.narrow(&caller)?;
+        let List { filter, fields, before, limit, of_none } = list;
         let store = self.0.store()?;
         if of_none {
             return Ok(Output(Page::whole(Vec::new())));
@@ -129,10 +140,14 @@ impl JobRoutes {
     }
 
     /// Read a job
+    ///
+    /// Scope: `read`.
     #[oai(path = "/v1/jobs/:id", method = "get")]
-    async fn read(&self, id: Path<String>) -> Result<Output<JobWithHistory>, Refusal<Reading>> {
+    async fn read(&self, caller: Caller<Read>, id: Path<String>) -> Result<Output<JobWithHistory>, Refusal<Reading>> {
         let number = id.0.parse().ok().filter(|number| (0..=MAX_ID).contains(number) && !id.0.starts_with('+')).ok_or_else(|| no_job(&id.0))?;
-        let (job, history) = self.0.store()?.job_with_history(number).await?.ok_or_else(|| no_job(&id.0))?;
+        let found = self.0.store()?.job_with_history(number).await?;
+        // one of another queue is told as if it was not there
+        let (job, history) = found.filter(|(job, _)| caller.reaches(&job.queue)).ok_or_else(|| no_job(&id.0))?;
         Ok(Output(JobWithHistory { job, history }))
     }
 }
@@ -148,6 +163,7 @@ fn on_conflict(job: &NewJob) -> OnConflict {
 /// A held key is the caller's to know, with a pointer to it; `pointer` makes it from the job's index.
 pub(super) fn held(error: StoreError, pointer: impl FnOnce(usize) -> String) -> ApiError {
     match error {
+        StoreError::KeyHeldElsewhere { index, key } => ApiError::KeyHeldElsewhere { pointer: pointer(index), key },
         StoreError::KeyHeld { index, key, standing } => ApiError::KeyHeld { pointer: pointer(index), key, standing },
         other => ApiError::Store(other),
     }

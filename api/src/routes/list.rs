@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use longshore_common::{
     fault::{Faults, token},
     job::{JobState, QueueName, name},
+    key::Scope,
     store::read::{Fields, JobFilter},
 };
 use url::form_urlencoded;
 
-use crate::{cursor, problem::ApiError};
+use crate::{auth::Access, cursor, problem::ApiError};
 
 /// The highest id that a job may have.
 pub const MAX_ID: i64 = (1 << 53) - 1;
@@ -55,6 +56,23 @@ impl List {
             seen.push(key);
         }
         if faults.is_empty() { Ok(list) } else { Err(ApiError::Invalid(faults.into_vec())) }
+    }
+
+    /// Narrows it to the queues that may be seen. Naming another one is an error, so that nobody takes an empty list for an
+    /// empty queue.
+    ///
+    /// # Errors
+    /// [`ApiError::OutOfQueues`].
+    pub fn narrow(&mut self, access: &Access) -> Result<(), ApiError> {
+        for queue in &self.filter.queues {
+            access.want_queue(queue, Scope::Read, || "/queue".to_owned())?;
+        }
+        if let (Some(reached), true) = (access.queues(), self.filter.queues.is_empty()) {
+            // as a filter, no queues would mean all
+            self.of_none |= reached.is_empty();
+            reached.clone_into(&mut self.filter.queues);
+        }
+        Ok(())
     }
 
     fn take(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -133,6 +151,10 @@ fn fields(value: &str) -> Result<Fields, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use longshore_common::key::ApiKey;
+
     use super::*;
 
     #[test]
@@ -146,6 +168,25 @@ mod tests {
         assert_eq!((list.limit, list.before, list.fields, list.of_none), (7, Some(42), Fields { args: true, result: true }, false));
         assert_eq!((list.filter.created_after, list.filter.finished_before), ("2030-01-01T00:00:00Z".parse().ok(), "2029-12-31T23:00:00Z".parse().ok()));
         assert!(List::parse("schedule=nightly").expect("fine").of_none && List::parse("workflow_id=7").expect("fine").of_none);
+    }
+
+    #[test]
+    fn a_list_is_narrowed_and_never_widened() {
+        let limited = |queues: &[&str]| {
+            let queues = queues.iter().map(|queue| (*queue).to_owned()).collect();
+            Access::by(Arc::new(ApiKey { name: "k".to_owned(), prefix: String::new(), hash: vec![], scopes: vec![Scope::Read], queues: Some(queues) }))
+        };
+        let narrowed = |access: Access, query| {
+            let mut list = List::parse(query).expect("fine");
+            list.narrow(&access).map(|()| (list.filter.queues.join(","), list.of_none)).ok()
+        };
+        let access = limited(&["a", "b"]);
+        assert_eq!(narrowed(access.clone(), ""), Some(("a,b".to_owned(), false)));
+        assert_eq!(narrowed(access.clone(), "queue=b"), Some(("b".to_owned(), false)));
+        assert_eq!(narrowed(access.clone(), "queue=c"), None);
+        assert_eq!(narrowed(access, "queue=a&queue=c"), None);
+        assert_eq!(narrowed(Access::open(), ""), Some((String::new(), false)));
+        assert_eq!(narrowed(limited(&[]), ""), Some((String::new(), true)), "a limit that names nothing shows nothing");
     }
 
     #[test]

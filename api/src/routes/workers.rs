@@ -7,7 +7,7 @@ use poem_openapi::OpenApi;
 
 use super::Page;
 use crate::{
-    openapi::{Nothing, Output, Refusal},
+    openapi::{Caller, Nothing, Output, Read, Refusal},
     state::State,
 };
 
@@ -19,9 +19,9 @@ pub struct WorkerRoutes(pub Arc<State>);
 impl WorkerRoutes {
     /// List workers
     ///
-    /// Those that are alive, oldest first.
+    /// Those that are alive, oldest first, whatever queues they serve. Scope: `read`.
     #[oai(path = "/v1/workers", method = "get")]
-    async fn list(&self) -> Result<Output<Page<WorkerView>>, Refusal<Nothing>> {
+    async fn list(&self, _caller: Caller<Read>) -> Result<Output<Page<WorkerView>>, Refusal<Nothing>> {
         Ok(Output(Page::whole(self.0.store()?.workers().await?)))
     }
 }

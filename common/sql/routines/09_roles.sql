@@ -1,5 +1,5 @@
--- longshore_producer may enqueue and nothing else; longshore_reader may look at everything. Where the migration's user
--- may not create roles, it says so (a notice, logged once) and goes on.
+-- longshore_producer may enqueue and nothing else; longshore_reader may look at everything but the hashes of API keys.
+-- Where the migration's user may not create roles, it says so (a notice, logged once) and goes on.
 do $do$
 declare
   v_role text;
@@ -24,5 +24,8 @@ begin
   end if;
   if exists (select from pg_roles where rolname = 'longshore_reader') then
     grant select on all tables in schema longshore to longshore_reader;
+    -- all of a key but its hash
+    revoke select on longshore.keys from longshore_reader;
+    grant select (name, prefix, scopes, queues, created_at, created_by) on longshore.keys to longshore_reader;
   end if;
 end $do$;

@@ -1,4 +1,4 @@
-//! Names of kinds and queues.
+//! Names of kinds and queues, and of API keys, which follow the same rule.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -60,6 +60,10 @@ name! {
 name! {
     /// Where a job waits: the unit of routing.
     QueueName
+}
+name! {
+    /// What people and logs call an API key.
+    KeyName
 }
 
 impl Default for QueueName {

@@ -13,6 +13,7 @@ use crate::{
 };
 
 const ENQUEUE: Statement = statement!("enqueue jobs", "jobs/enqueue.sql");
+const OUTSIDE: Statement = statement!("look whose unique keys those are", "jobs/outside.sql");
 
 /// Jobs a statement at most: large enough to be cheap, small enough to be short.
 const CHUNK_JOBS: usize = 1000;
@@ -74,19 +75,38 @@ enum Verdict {
     KeyHeld { standing: i64 },
 }
 
+impl Verdict {
+    /// The job that was there before, where there was one.
+    fn standing(self) -> Option<i64> {
+        match self {
+            Self::Done(Enqueued::New { .. }) => None,
+            Self::Done(Enqueued::Duplicate { id, .. }) | Self::KeyHeld { standing: id } => Some(id),
+        }
+    }
+}
+
 impl Store {
     /// Enqueues jobs, all or nothing, and returns what became of each, in their order. When it returns, they are durable.
     ///
     /// # Errors
     /// [`StoreError::KeyHeld`] where a unique key with `on_conflict: reject` is held; nothing is stored then.
     pub async fn enqueue(&self, jobs: &[NewJob], origin: &Origin) -> Result<Vec<Enqueued>, StoreError> {
+        self.enqueue_within(jobs, origin, None).await
+    }
+
+    /// The same for a caller who may know these queues only. Unique keys reach over all queues of a kind: where one of the
+    /// new jobs meets a job of another queue, nothing is stored, nothing replaced, and nothing of that job is told.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyHeld`] and [`StoreError::KeyHeldElsewhere`]; nothing is stored then.
+    pub async fn enqueue_within(&self, jobs: &[NewJob], origin: &Origin, queues: Option<&[String]>) -> Result<Vec<Enqueued>, StoreError> {
         let names: Vec<_> = jobs.iter().map(|job| (&job.queue, &job.kind)).collect();
         let lanes = self.lanes_of(&names).await?;
         let mut collisions = Collisions::none();
         loop {
             let result = self.bounded("enqueue jobs", async {
                 let mut connection = self.connection("enqueue jobs").await?;
-                let enqueued = enqueue_all(&mut connection, &lanes, jobs, origin).await;
+                let enqueued = enqueue_all(&mut connection, &lanes, jobs, origin, queues).await;
                 connection.settle(enqueued)
             });
             match result.await {
@@ -117,7 +137,13 @@ impl Store {
 }
 
 /// All or nothing: as many statements as the jobs need, one transaction.
-async fn enqueue_all(connection: &mut deadpool_postgres::Object, lanes: &[i32], jobs: &[NewJob], origin: &Origin) -> Result<Vec<Enqueued>, StoreError> {
+async fn enqueue_all(
+    connection: &mut deadpool_postgres::Object,
+    lanes: &[i32],
+    jobs: &[NewJob],
+    origin: &Origin,
+    queues: Option<&[String]>,
+) -> Result<Vec<Enqueued>, StoreError> {
     let failed = |error: tokio_postgres::Error| StoreError::from_postgres("enqueue jobs", &error);
     let transaction = connection.transaction().await.map_err(failed)?;
     let mut enqueued = Vec::with_capacity(jobs.len());
@@ -125,7 +151,11 @@ async fn enqueue_all(connection: &mut deadpool_postgres::Object, lanes: &[i32], 
         let start = enqueued.len();
         let end = start + chunk_length(jobs[start..].iter());
         let batch: Vec<(&NewJob, &Origin)> = jobs[start..end].iter().map(|job| (job, origin)).collect();
-        for (offset, verdict) in enqueue_chunk(&transaction, &lanes[start..end], &batch).await?.into_iter().enumerate() {
+        let verdicts = enqueue_chunk(&transaction, &lanes[start..end], &batch).await?;
+        if let Some(queues) = queues {
+            look_outside(&transaction, &verdicts, queues, start, &batch).await?;
+        }
+        for (offset, verdict) in verdicts.into_iter().enumerate() {
             enqueued.push(accept(verdict, start + offset, batch[offset].0)?);
         }
     }
@@ -133,10 +163,34 @@ async fn enqueue_all(connection: &mut deadpool_postgres::Object, lanes: &[i32], 
     Ok(enqueued)
 }
 
+/// Whether a unique key led to a job outside these queues. Asked before the commit: the error takes all of it back.
+async fn look_outside<C: deadpool_postgres::GenericClient>(
+    transaction: &C,
+    verdicts: &[Verdict],
+    queues: &[String],
+    start: usize,
+    batch: &[(&NewJob, &Origin)],
+) -> Result<(), StoreError> {
+    let met: Vec<(usize, i64)> = verdicts.iter().enumerate().filter_map(|(offset, verdict)| Some((offset, verdict.standing()?))).collect();
+    if met.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = met.iter().map(|(_, id)| *id).collect();
+    let outside: Vec<i64> = query_on(transaction, OUTSIDE, &[&ids, &queues]).await?.iter().map(|row| row.get(0)).collect();
+    match met.into_iter().find(|(_, id)| outside.contains(id)) {
+        None => Ok(()),
+        Some((offset, _)) => Err(StoreError::KeyHeldElsewhere { index: start + offset, key: key_of(batch[offset].0) }),
+    }
+}
+
+fn key_of(job: &NewJob) -> String {
+    job.unique.as_ref().map(|unique| unique.key.clone()).unwrap_or_default()
+}
+
 fn accept(verdict: Verdict, index: usize, job: &NewJob) -> Result<Enqueued, StoreError> {
     match verdict {
         Verdict::Done(enqueued) => Ok(enqueued),
-        Verdict::KeyHeld { standing } => Err(StoreError::KeyHeld { index, key: job.unique.as_ref().map(|u| u.key.clone()).unwrap_or_default(), standing }),
+        Verdict::KeyHeld { standing } => Err(StoreError::KeyHeld { index, key: key_of(job), standing }),
     }
 }
 

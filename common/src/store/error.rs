@@ -27,6 +27,14 @@ pub enum StoreError {
         /// Who holds it.
         standing: i64,
     },
+    /// The unique key of a new job is held by a job of a queue that the caller may neither see nor use.
+    #[error("unique key \"{key}\" is held by a job of another queue than the caller's")]
+    KeyHeldElsewhere {
+        /// Index of the job among those that were to be enqueued.
+        index: usize,
+        /// The key.
+        key: String,
+    },
     /// The database refused a statement: a value that it cannot take, or a fault of ours.
     #[error("the database refused to {what}")]
     Refused {
@@ -64,8 +72,12 @@ impl StoreError {
 
     /// Whether the transaction met another one and may simply be repeated.
     pub(super) fn is_collision(&self) -> bool {
-        let Self::Refused { source, .. } = self else { return false };
-        matches!(source.code, Some(SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED))
+        self.code().is_some_and(|code| [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code))
+    }
+
+    /// What PostgreSQL calls it, where it refused.
+    pub(super) fn code(&self) -> Option<&SqlState> {
+        if let Self::Refused { source, .. } = self { source.code.as_ref() } else { None }
     }
 
     pub(super) fn from_postgres(what: &'static str, error: &tokio_postgres::Error) -> Self {
