@@ -36,7 +36,8 @@ TIMEOUT = 900
 PATIENCE = 90
 PROMPT = re.compile(r"\x02(\d+)\x03$")
 # A prompt of a program inside: psql's, or that of a shell in a container, whatever its host is called.
-INNER = re.compile(r"^(demo[=*-]+[#>]|[a-z_]+@\S+:\S*[$#]) (.*)$")
+INNER_PROMPT = re.compile(r"(?:demo[=*-]+[#>]|[a-z_]+@\S+:\S*[$#]) ")
+INNER = re.compile(f"^({INNER_PROMPT.pattern})(.*)$")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\x1b[=>]")
 
 
@@ -232,7 +233,7 @@ class Course:
                 lines = lines + [last[: ended.start()]]
             if terminal.seen.expect(lines, line):
                 return
-            if ended:
+            if ended or INNER_PROMPT.fullmatch(last):
                 raise Failed("is not seen; at last:\n    " + "\n    ".join(lines[terminal.seen.used :][-15:]))
             if time.monotonic() > until:
                 raise Failed(f"is not seen in time; at last: {lines[-10:]} {last}")
@@ -243,7 +244,7 @@ class Course:
         until = time.monotonic() + PATIENCE
         while True:
             lines, last = terminal.lines()
-            if INNER.match(last + ("" if last.endswith(" ") else " ")) and last.endswith(("# ", "$ ", "> ")):
+            if INNER_PROMPT.fullmatch(last):
                 break
             if PROMPT.search(last):
                 raise Failed(f"the program has ended; at last: {lines[-10:]}")

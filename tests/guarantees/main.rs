@@ -4,6 +4,7 @@
 mod support;
 
 mod g01_durable_once_acknowledged;
+mod g02_at_least_once;
 mod g03_one_holder_at_a_time;
 mod g04_dead_workers_jobs_come_back;
 mod g04_stopping_workers_hand_back;

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use longshore_common::store::{Store, StoreError, claim::QueueScan, directory::Lane, workers::WorkerNumber};
+use longshore_common::{
+    outcome::Outcome,
+    store::{Store, StoreError, claim::QueueScan, directory::Lane, workers::WorkerNumber},
+};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +27,9 @@ use crate::{
 const MAX_CLAIM: usize = 1000;
 /// How often to look whether jobs wait that no handler here knows.
 const UNKNOWN_KINDS_EVERY: Duration = Duration::from_secs(2);
+
+/// How often to look whether the database has leased jobs to this worker that it knows nothing of.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is known of one queue that this worker serves.
 struct Queue {
@@ -120,10 +126,15 @@ impl Fetcher {
         let mut known = Known::default();
         let mut next_poll = Instant::now();
         let mut next_unknown = Instant::now();
+        let mut next_check = Instant::now() + CHECK_EVERY;
         let mut trouble = Duration::ZERO;
         while !stop.is_cancelled() {
             let result = async {
                 if Instant::now() >= next_poll {
+                    if Instant::now() >= next_check {
+                        self.hand_back_strays().await?;
+                        next_check = Instant::now() + CHECK_EVERY.mul_f64(0.75 + fastrand::f64() / 2.0);
+                    }
                     self.look_everywhere(&mut known).await?;
                     next_poll = Instant::now() + self.poll.mul_f64(0.75 + fastrand::f64() / 2.0);
                     if Instant::now() >= next_unknown {
@@ -231,6 +242,28 @@ impl Fetcher {
         } else if came == 0 && self.store.learn_lanes().await? {
             // woken for a kind that was new
             known.sort_in(self.store.known_lanes(), &self.slots, &self.handlers);
+        }
+        Ok(())
+    }
+
+    /// Jobs that the database has leased to this worker and that it knows nothing of: a claim was committed and its answer
+    /// lost on the way, or an outcome was stored and lost again by a failover to a standby that lagged behind. Nobody would
+    /// ever report them, and since this worker lives, nobody rescues them.
+    ///
+    /// Only here, between two claims, is every lease whose claim was answered already among the running.
+    async fn hand_back_strays(&self) -> Result<(), StoreError> {
+        let leased = self.store.held_by(self.worker).await?;
+        let strays: Vec<_> = leased.into_iter().filter(|lease| !self.running.holds(*lease)).map(|lease| (lease, Outcome::HandedBack)).collect();
+        if strays.is_empty() {
+            return Ok(());
+        }
+        // one that was reported between the two looks is not held any more, and nothing happens to it
+        let handed_back = self.store.report(&strays).await?.states.len();
+        if handed_back > 0 {
+            tracing::warn!(
+                jobs = handed_back,
+                "jobs were leased to this worker whose answers were lost on the way from the database; they are handed back, uncounted"
+            );
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::handler::{Context, Handler, HandlerError, Handlers};
-use crate::{fetch::Fetcher, presence::Polled, running::Running, slots::Slots};
+use crate::{fetch::Fetcher, presence::Polled, report::Unreported, running::Running, slots::Slots};
 
 /// Longest wait for one statement. Outcomes are tried again until they are stored, so this only bounds one try.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -150,9 +150,10 @@ async fn serve(
     let slots = Arc::new(Slots::new(&settings.worker.queues));
     let polled = Polled::new();
     let (reports, received) = mpsc::channel(slots.total().max(1000));
-    let running = Running::new(reports);
+    let unreported = Unreported::default();
+    let running = Running::new(reports, unreported.clone());
     let give_up = CancellationToken::new();
-    let reporter = tokio::spawn(report::run(store.clone(), waker.clone(), received, give_up.clone()));
+    let reporter = tokio::spawn(report::run(store.clone(), waker.clone(), received, unreported, give_up.clone()));
     let (fetch_until, beat_until) = (stop.child_token(), CancellationToken::new());
     let fetcher = Fetcher {
         store: store.clone(),

@@ -1,7 +1,10 @@
 //! Outcomes on their way to the database: whatever has come while a statement was under way goes into the next one, and
 //! nothing is dropped while the database is away.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
 
 use longshore_common::{
     job::JobState,
@@ -21,6 +24,34 @@ use crate::job_log::JobLog;
 /// Outcomes a statement at most.
 const BATCH: usize = 1000;
 
+/// Leases of attempts that have ended here and are not reported yet. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unreported(Arc<Mutex<HashSet<Lease>>>);
+
+impl Unreported {
+    /// The attempt has ended.
+    pub fn add(&self, lease: Lease) {
+        self.leases().insert(lease);
+    }
+
+    /// The database knows how.
+    fn remove(&self, leases: impl IntoIterator<Item = Lease>) {
+        let mut unreported = self.leases();
+        for lease in leases {
+            unreported.remove(&lease);
+        }
+    }
+
+    /// Whether its report is still to come.
+    pub fn has(&self, lease: Lease) -> bool {
+        self.leases().contains(&lease)
+    }
+
+    fn leases(&self) -> std::sync::MutexGuard<'_, HashSet<Lease>> {
+        self.0.lock().expect("no panic while held")
+    }
+}
+
 /// An attempt that has ended here.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -30,7 +61,7 @@ pub(crate) struct Report {
 
 /// Records outcomes until all senders are gone and everything is stored, or `give_up` is cancelled. Returns how many
 /// could not be stored.
-pub(crate) async fn run(store: Store, waker: Waker, mut reports: mpsc::Receiver<Report>, give_up: CancellationToken) -> usize {
+pub(crate) async fn run(store: Store, waker: Waker, mut reports: mpsc::Receiver<Report>, unreported: Unreported, give_up: CancellationToken) -> usize {
     let mut batch = Vec::with_capacity(BATCH);
     let mut log = JobLog::default();
     loop {
@@ -46,6 +77,7 @@ pub(crate) async fn run(store: Store, waker: Waker, mut reports: mpsc::Receiver<
         let (jobs, outcomes): (Vec<Arc<LeasedJob>>, Vec<(Lease, Outcome)>) = batch.drain(..).map(|r| (r.job.clone(), (r.job.lease, r.outcome))).unzip();
         match until_available(&give_up, || store.report(&outcomes)).await {
             Some(Ok(reported)) => {
+                unreported.remove(outcomes.iter().map(|(lease, _)| *lease));
                 let mut states = reported.states;
                 states.sort_unstable_by_key(|(lease, _)| *lease);
                 for (job, (lease, outcome)) in jobs.iter().zip(&outcomes) {
@@ -65,7 +97,7 @@ pub(crate) async fn run(store: Store, waker: Waker, mut reports: mpsc::Receiver<
                 // one of them is at fault: each on its own, so that only that one is lost
                 tracing::error!(error = longshore_common::log::chain(&error), "recording {} outcomes failed; trying them one by one", outcomes.len());
                 for (job, outcome) in jobs.iter().zip(outcomes) {
-                    one(&store, &give_up, job, outcome).await;
+                    one(&store, &unreported, &give_up, job, outcome).await;
                 }
             }
             Some(Err(error)) => refused(&jobs[0], &error),
@@ -80,9 +112,11 @@ pub(crate) async fn run(store: Store, waker: Waker, mut reports: mpsc::Receiver<
     }
 }
 
-async fn one(store: &Store, give_up: &CancellationToken, job: &LeasedJob, outcome: (Lease, Outcome)) {
-    if let Some(Err(error)) = until_available(give_up, || store.report(std::slice::from_ref(&outcome))).await {
-        refused(job, &error);
+async fn one(store: &Store, unreported: &Unreported, give_up: &CancellationToken, job: &LeasedJob, outcome: (Lease, Outcome)) {
+    match until_available(give_up, || store.report(std::slice::from_ref(&outcome))).await {
+        Some(Ok(_)) => unreported.remove([outcome.0]),
+        Some(Err(error)) => refused(job, &error),
+        None => {}
     }
 }
 

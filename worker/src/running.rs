@@ -18,7 +18,12 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{attempt, handler::AnyHandler, report::Report, slots::Slot};
+use crate::{
+    attempt,
+    handler::AnyHandler,
+    report::{Report, Unreported},
+    slots::Slot,
+};
 
 /// A handler that goes on for that long after its deadline blocks its thread: it cannot be ended from outside.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -40,11 +45,18 @@ struct Inner {
     entries: Mutex<HashMap<Lease, Entry>>,
     ended: Notify,
     reports: mpsc::Sender<Report>,
+    unreported: Unreported,
 }
 
 impl Running {
-    pub fn new(reports: mpsc::Sender<Report>) -> Self {
-        Self(Arc::new(Inner { entries: Mutex::default(), ended: Notify::new(), reports }))
+    pub fn new(reports: mpsc::Sender<Report>, unreported: Unreported) -> Self {
+        Self(Arc::new(Inner { entries: Mutex::default(), ended: Notify::new(), reports, unreported }))
+    }
+
+    /// Whether the worker still has this lease in hand: its attempt runs, or its report is still to come.
+    pub fn holds(&self, lease: Lease) -> bool {
+        // in the order in which a lease passes from the one to the other
+        self.entries().contains_key(&lease) || self.0.unreported.has(lease)
     }
 
     /// Starts an attempt in a task of its own.
@@ -138,8 +150,12 @@ impl Running {
         self.0.ended.notify_waiters();
     }
 
+    /// Whoever gets the entry reports it.
     fn take(&self, lease: Lease) -> Option<Entry> {
-        self.entries().remove(&lease)
+        let mut entries = self.entries();
+        let entry = entries.remove(&lease)?;
+        self.0.unreported.add(lease);
+        Some(entry)
     }
 
     fn entries(&self) -> std::sync::MutexGuard<'_, HashMap<Lease, Entry>> {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Statement, Store, StoreError, statement};
+use super::{Statement, Store, StoreError, claim::Lease, statement};
 
 const REGISTER: Statement = statement!("register the worker", "workers/register.sql");
 const HEARTBEAT: Statement = statement!("send a heartbeat", "workers/heartbeat.sql");
+const HOLDS: Statement = statement!("read what the worker holds", "workers/holds.sql");
 const STOP: Statement = statement!("sign the worker off", "workers/stop.sql");
 const LIVE: Statement = statement!("list the workers", "workers/live.sql");
 const HEARD_OF: Statement = statement!("look for this host's worker", "workers/heard_of.sql");
@@ -74,6 +75,14 @@ impl Store {
     /// Where the database is away.
     pub async fn heartbeat(&self, worker: WorkerNumber, polled: Duration) -> Result<bool, StoreError> {
         Ok(!self.query(HEARTBEAT, &[&worker.0, &polled.as_secs_f64()]).await?.is_empty())
+    }
+
+    /// All that is leased to a worker, as the database has it.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn held_by(&self, worker: WorkerNumber) -> Result<Vec<Lease>, StoreError> {
+        Ok(self.query(HOLDS, &[&worker.0]).await?.iter().map(|row| Lease { id: row.get(0), lease: row.get(1) }).collect())
     }
 
     /// Nothing is leased to the worker any more. What it still holds comes back as lost.
