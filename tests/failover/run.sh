@@ -5,7 +5,7 @@
 #   REPLICATION=asynchronous tests/failover/run.sh     shows what is lost without a synchronous standby; ends with 1
 #
 # A primary and a standby, the API and two workers run on this machine, on free ports of 127.0.0.1, and know both servers
-# (a URL with two hosts, target_session_attrs=read-write and connect_timeout=1). While jobs come in and are run, the primary
+# (a URL with two hosts and target_session_attrs=read-write). While jobs come in and are run, the primary
 # first loses touch with its standby, then dies as by a power cut; after a few seconds the standby is promoted. Losing touch
 # first is what makes it hard. It is done in both ways, one after the other (CUT=… does one of them):
 #
@@ -110,7 +110,7 @@ else
 fi
 
 # --------------------------------------------------------------------------------------------------------------- load
-export LONGSHORE_DATABASE__URL="postgres://postgres@127.0.0.1:$first,127.0.0.1:$second/longshore?target_session_attrs=read-write&connect_timeout=${CONNECT_TIMEOUT-1}"
+export LONGSHORE_DATABASE__URL="postgres://postgres@127.0.0.1:$first,127.0.0.1:$second/longshore?target_session_attrs=read-write"
 export LONGSHORE_API__LISTEN=127.0.0.1:$api
 start_program() { # NAME ROLE
   (cd "$work" && exec "$longshore" "$2") >"$work/$1.log" 2>&1 &

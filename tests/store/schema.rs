@@ -110,3 +110,16 @@ async fn roles_may_do_what_they_are_for() {
     assert!(refused("longshore_reader", "select longshore.enqueue('echo')").await.is_some_and(|why| why.contains("permission denied")));
     f.assert_no_violations().await;
 }
+
+/// The migration asks for it where its user may not create roles: they are made by somebody else, and it is run again.
+#[tokio::test]
+async fn roles_that_come_late_get_their_rights() {
+    let f = Fixture::new().await;
+    let reader = "select has_table_privilege('longshore_reader', 'longshore.job_data', 'select')";
+    // the role itself is shared by all databases of this server; its rights here are not
+    f.run("drop owned by longshore_reader").await;
+    assert!(!f.sql.query_one(reader, &[]).await.expect("ask").get::<_, bool>(0));
+    assert!(f.store.migrate().await.expect("migrate"), "there was something to do");
+    assert!(f.sql.query_one(reader, &[]).await.expect("ask").get::<_, bool>(0));
+    assert!(!f.store.migrate().await.expect("migrate"), "and now there is not");
+}

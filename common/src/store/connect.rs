@@ -24,9 +24,9 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How far a server's certificate is trusted: libpq's `sslmode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// `disable`, `prefer`, `require`: whatever certificate it has.
+    /// `disable`, `prefer`, `require` without `sslrootcert`: whatever certificate it has.
     Any,
-    /// `verify-ca`, `verify-full`: signed by `sslrootcert` or a root of the system; the host name is checked too.
+    /// `verify-ca`, `verify-full`, `require` with `sslrootcert`: signed by `sslrootcert` or a root of the system; the host name is checked too.
     Verified,
 }
 
@@ -76,7 +76,13 @@ pub fn parse(text: &str) -> Result<Target, String> {
     let mut config: Config = format!("{base}?{query}").parse().map_err(|error| format!("{FORM}: {}", crate::log::chain(&error)))?;
     config.ssl_mode(mode).keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(TCP_TIMEOUT);
     if config.get_connect_timeout().is_none() {
-        config.connect_timeout(CONNECT_TIMEOUT);
+        // it counts for each host: one that is silent must leave time for the next
+        let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
+        config.connect_timeout(if hosts == 1 { CONNECT_TIMEOUT } else { CONNECT_TIMEOUT.mul_f64(0.8) / hosts });
+    }
+    // libpq: with a root certificate, `require` means `verify-ca`
+    if mode == SslMode::Require && root_certificate.is_some() {
+        trust = Trust::Verified;
     }
     Ok(Target { config, trust, root_certificate })
 }
@@ -195,6 +201,32 @@ mod tests {
             parse(url).unwrap_or_else(|why| panic!("{url}: {why}"));
         }
         assert_eq!(parse("postgres://u:secret@a,b:5433/n").expect("fine").shown(), "a:5432,b:5433/n");
+    }
+
+    #[test]
+    fn a_root_certificate_is_looked_at() {
+        for (query, trust) in [
+            ("", Trust::Any),
+            ("?sslmode=require", Trust::Any),
+            ("?sslmode=require&sslrootcert=/x.pem", Trust::Verified),
+            ("?sslmode=prefer&sslrootcert=/x.pem", Trust::Any),
+            ("?sslmode=verify-ca", Trust::Verified),
+            ("?sslmode=verify-full&sslrootcert=/x.pem", Trust::Verified),
+        ] {
+            assert_eq!(parse(&format!("postgres://u@h/n{query}")).expect("fine").trust, trust, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_silent_host_leaves_time_for_the_others() {
+        let timeout = |url: &str| *parse(url).expect("fine").config.get_connect_timeout().expect("set");
+        assert_eq!(timeout("postgres://u@a/n"), CONNECT_TIMEOUT);
+        assert_eq!(timeout("postgres://u@a/n?connect_timeout=7"), Duration::from_secs(7));
+        for hosts in ["a,b", "a,b,c", "a,b,c,d,e"] {
+            let url = format!("postgres://u@{hosts}/n");
+            let others = u32::try_from(hosts.split(',').count() - 1).expect("few");
+            assert!(timeout(&url) * others + Duration::from_millis(300) < CONNECT_TIMEOUT, "{hosts}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub const MAJOR: i32 = 1;
 pub const MINOR: i32 = 1;
 
 const VERSION: Statement = statement!("read the schema's version", "schema/version.sql");
+const ROLES_WAIT: Statement = statement!("look for roles without rights", "schema/roles_wait.sql");
 /// Any number, the same in all programs: "longshor" in ASCII.
 const LOCK: i64 = 0x6c6f_6e67_7368_6f72;
 
@@ -125,7 +126,8 @@ async fn migrate_locked(client: &mut Client) -> Result<bool, MigrateError> {
             return Err(MigrateError::TooNew(major));
         }
         // a newer program's schema is left as it is: functions never go back
-        if (major, minor) > (MAJOR, MINOR) || (major, minor) == (MAJOR, MINOR) && routines == fingerprint {
+        let same = (major, minor) == (MAJOR, MINOR) && routines == fingerprint;
+        if (major, minor) > (MAJOR, MINOR) || same && !client.query_one(ROLES_WAIT.text, &[]).await.map_err(|e| failed(&e))?.get::<_, bool>(0) {
             return Ok(false);
         }
     }
