@@ -11,6 +11,9 @@
 # which that needs, or where the programs shall see the clients' own addresses: LONGSHORE_PUBLISH=host deploy/stack.sh
 # publishes one container on its own machine.
 #
+# Swarm replaces a container that is unhealthy, as Compose does not. So what counts here is whether the program itself is in
+# order: where the database is away, a worker keeps its jobs and the API answers 503, and replacing them would help nobody.
+#
 # Swarm reads an older form of the same files: it knows neither their name, nor images that are built, nor conditions of
 # depends_on, nor an address to publish on (it publishes on all). So Compose puts the two files together, and jq leaves
 # those out. Needs docker with Compose, and jq.
@@ -25,9 +28,13 @@ case $publish in
     exit 2
     ;;
 esac
+# unless PROGRAM SAYING: a health check that fails for every reason but this one. $$ is a $ for the container's shell.
+# shellcheck disable=SC2016
+unless() { printf 'said=$$(%s health 2>&1) || case $$said in (*"%s"*) ;; (*) echo "$$said"; exit 1 ;; esac' "$1" "$2"; }
 export LONGSHORE_API_REPLICAS=${LONGSHORE_API_REPLICAS:-$replicas}
 docker compose --file docker-compose.yml --file compose.prod.yaml config --format json |
-  jq --arg publish "$publish" --arg order "$order" 'del(.name)
+  jq --arg publish "$publish" --arg order "$order" \
+    --arg api "$(unless longshore-api away)" --arg worker "$(unless longshore-worker 'could not look')" 'del(.name)
     | .networks |= map_values(del(.name, .ipam))
     | .volumes |= map_values(del(.name))
     | .secrets |= map_values(del(.name))
@@ -36,5 +43,7 @@ docker compose --file docker-compose.yml --file compose.prod.yaml config --forma
         with_entries(select(.value != null))
         | del(.depends_on, .build, .develop, .restart, .security_opt, .shm_size)
         | if .ports then .ports |= map(del(.host_ip) | .published |= tonumber | .mode = $publish) else . end)
-    | .services.api.deploy.update_config.order = $order' |
+    | .services.api.deploy.update_config.order = $order
+    | .services.api.healthcheck.test = ["CMD-SHELL", $api]
+    | .services.worker.healthcheck.test = ["CMD-SHELL", $worker]' |
   docker stack deploy --compose-file - "${1:-longshore}"

@@ -171,7 +171,7 @@ class Course:
         return next((not lines[0][1].startswith("$ ") for lines in later), False)
 
     def run(self, begin):
-        heading_before = None
+        heading_before, number = None, 1
         for at, (heading, words, lines) in enumerate(self.items):
             if begin and begin.lower() not in heading.lower():
                 continue
@@ -179,7 +179,10 @@ class Course:
             if heading != heading_before:
                 print(f"{time.monotonic() - START:4.0f}s  {heading}", flush=True)
                 heading_before = heading
-            terminal = self.terminal(number_of(words))
+            if number_of(words) != number:
+                time.sleep(2)  # a person who turns to the other terminal takes longer
+                number = number_of(words)
+            terminal = self.terminal(number)
             until = time.monotonic() + (PATIENCE if "retry" in words else 0)
             while True:
                 try:

@@ -57,7 +57,9 @@ say "worker 3 is cut off"
 busy 2
 docker kill "$(container worker 2)" >/dev/null
 say "worker 2 is killed by us; the engine leaves it so"
-docker compose restart db 2>/dev/null
+docker compose stop db 2>/dev/null
+sleep 2
+docker compose start db 2>/dev/null
 say "the database was restarted"
 sleep 1
 docker compose restart --no-deps api 2>/dev/null
