@@ -78,7 +78,7 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends pgbouncer \
  && rm -rf /var/lib/apt/lists/*
 COPY deploy/pgbouncer/ /etc/pgbouncer/
-USER postgres
+USER 10001:10001
 STOPSIGNAL SIGINT
 EXPOSE 6432
 CMD ["pgbouncer", "/etc/pgbouncer/pgbouncer.ini"]

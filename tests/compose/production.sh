@@ -107,7 +107,8 @@ job=$(authorized 201 POST /v1/jobs '{"kind": "echo", "args": {"in": "a swarm"}}'
 state() { authorized 200 GET "/v1/jobs/$1" | field 'it["state"]'; }
 eventually "a job is done" 30 succeeded state "$job"
 docker kill "$(task worker)" >/dev/null
-eventually "a killed worker is replaced" 60 3/3 replicas worker
+replaced() { printf '%s %s' "$(docker service ps "${stack}_worker" --filter desired-state=shutdown --quiet | wc -l)" "$(replicas worker)"; }
+eventually "a killed worker is replaced" 60 "1 3/3" replaced
 docker service scale --detach "${stack}_db=0" >/dev/null
 eventually "without a database the API says so" 60 503 health
 sleep 25 # longer than the three health checks after which Swarm replaces a container
