@@ -32,7 +32,7 @@ say "ok: and are not made twice"
 docker compose up --no-build --detach --wait db 2>/dev/null
 db=$(container db)
 code=0
-said=$(docker compose run --rm --no-deps api 2>&1) || code=$?
+said=$(timeout 60 docker compose run --rm --no-deps api 2>&1) || code=$?
 is "without a key the API does not serve" 2 "$code"
 [[ $said == *LONGSHORE_API__OPEN* && $said == *"longshore keys create"* ]] || fail "it does not say what helps: $said"
 say "ok: and says what helps"
