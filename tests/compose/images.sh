@@ -32,6 +32,7 @@ is "the worker's image asks for its health" '[CMD longshore-worker health]' "$(d
 # By itself, as process 1, which the kernel gives no default action for signals.
 for program in api worker; do
   container=$(docker run --detach --network none --env LONGSHORE_DATABASE__URL=postgres://x:x@127.0.0.1:1/x "longshore-$program:latest")
+  extra+=("$container")
   sleep 1
   is "longshore-$program is process 1" "longshore-$program" "$(docker exec "$container" tr '\0' '\n' /proc/1/cmdline 2>/dev/null | head -1 || docker exec "$container" bash -c 'tr "\0" "\n" </proc/1/cmdline')"
   before=$SECONDS

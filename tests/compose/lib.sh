@@ -83,6 +83,7 @@ sigkill() {
 
 # ---------------------------------------------------------------------------------------------------------- cleaning
 work=$(mktemp -d)
+extra=() # containers that are not of the project
 finish() {
   local status=$?
   trap - EXIT INT TERM
@@ -91,6 +92,7 @@ finish() {
     docker compose ps --all || true
     docker compose logs --no-color --tail 40 || true
   fi >&2
+  ((${#extra[@]} == 0)) || docker rm --force --volumes "${extra[@]}" >/dev/null 2>&1 || true
   docker compose --profile '*' down --volumes --remove-orphans --timeout 20 >"$work/down" 2>&1 || {
     cat "$work/down" >&2
     printf 'could not remove the project %s\n' "$COMPOSE_PROJECT_NAME" >&2

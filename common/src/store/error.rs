@@ -100,6 +100,10 @@ impl StoreError {
                 text += &format!("; {name}: {}", part.replace('\n', " "));
             }
         }
+        if matches!(*db.code(), SqlState::DUPLICATE_PSTATEMENT | SqlState::INVALID_SQL_STATEMENT_NAME) {
+            text +=
+                "; a pooler stands in between that does not carry prepared statements over: PgBouncer does from 1.21 on, with max_prepared_statements = 200";
+        }
         match Cause::of_code(db.code()) {
             Some(cause) => Self::Unavailable { what, source: Away::new(cause, text) },
             None => Self::Refused { what, source: DatabaseSaid { text, code: Some(db.code().clone()) } },
