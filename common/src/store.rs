@@ -24,7 +24,7 @@ use std::{
     future::Future,
     ops::{Deref, DerefMut},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use deadpool_postgres::{Object, Pool};
@@ -134,8 +134,9 @@ impl Store {
 
     /// Bounds some work with the database by the store's timeout, and notes whether the database is there.
     async fn bounded<T>(&self, what: &'static str, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let began = Instant::now();
         let result = tokio::time::timeout(self.0.timeout, work).await;
-        self.saw(result.unwrap_or(Err(StoreError::Unavailable { what, source: Away::silent(self.0.timeout) })))
+        self.saw(began, result.unwrap_or(Err(StoreError::Unavailable { what, source: Away::silent(self.0.timeout) })))
     }
 
     /// How long the database has been back after it was away; `None` where it never was, as far as this process knows.
@@ -144,9 +145,9 @@ impl Store {
     }
 
     /// Notes whether the database is there, and says so when that changes.
-    fn saw<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    fn saw<T>(&self, began: Instant, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
-            Err(error @ StoreError::Unavailable { source, .. }) => self.0.health.went(&self.0.shown, error, source),
+            Err(error @ StoreError::Unavailable { source, .. }) => self.0.health.went(&self.0.shown, began, error, source),
             _ => self.0.health.came(&self.0.shown),
         }
         result

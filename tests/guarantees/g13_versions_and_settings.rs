@@ -13,7 +13,8 @@ async fn a_newer_major_schema_stops_every_program() {
     for role in ["api", "worker", "migrate"] {
         let mut program = Program::longshore([role]).env("LONGSHORE_DATABASE__URL", system.database.url()).env("LONGSHORE_API__LISTEN", "127.0.0.1:0").start();
         assert_eq!(program.wait_exit(SOON).await.code(), Some(3), "{role}");
-        assert!(program.lines().last().is_some_and(|line| line.contains("99")), "{role}: {:?}", program.lines());
+        let lines = program.all_lines(SOON).await;
+        assert!(lines.last().is_some_and(|line| line.contains("99")), "{role}: {lines:?}");
     }
     assert_eq!(system.count("longshore.schema_version where major = 99 and routines = 'of the future'").await, 1);
     assert_eq!(system.count("longshore.workers").await, 0);
@@ -33,11 +34,11 @@ async fn wrong_settings_are_named() {
     ] {
         let mut program = Program::longshore([role]).env("LONGSHORE_DATABASE__URL", url).env(name, value).start();
         assert_eq!(program.wait_exit(SOON).await.code(), Some(2), "{role} {name}={value}");
-        let lines = program.lines().join("\n");
+        let lines = program.all_lines(SOON).await.join("\n");
         assert!(lines.contains(said), "{name}={value}: {lines}");
         assert!(!lines.contains("secret"), "a password is not shown: {lines}");
     }
     let mut without = Program::longshore(["worker"]).start();
     assert_eq!(without.wait_exit(SOON).await.code(), Some(2));
-    assert!(without.lines().join("\n").contains("LONGSHORE_DATABASE__URL is not set"));
+    assert!(without.all_lines(SOON).await.join("\n").contains("LONGSHORE_DATABASE__URL is not set"));
 }

@@ -2,7 +2,7 @@
 //! in between only what a person has to mend, if that comes to light late.
 //!
 //! One call that fails among others that succeed is no outage: a connection was closed while it lay idle, or was left
-//! over from an outage that has ended. So what counts is that nothing has succeeded for a while.
+//! over from an outage that has ended. So what counts is that nothing has succeeded for a while, nor since the call began.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -47,10 +47,12 @@ impl Health {
         self.away_since.load(Ordering::Relaxed) != 0
     }
 
-    /// It did not do what it was asked for.
-    pub(super) fn went(&self, database: &str, error: &StoreError, away: &Away) {
+    /// It did not do what it was asked for. Where another call has succeeded after this one began, it is there.
+    pub(super) fn went(&self, database: &str, began: Instant, error: &StoreError, away: &Away) {
         let succeeded = self.succeeded.load(Ordering::Relaxed);
-        if succeeded != 0 && self.now().saturating_sub(succeeded) < TRUST_MS && !away.cause.wants_a_person() {
+        let began = u64::try_from(began.saturating_duration_since(self.since).as_millis()).unwrap_or(u64::MAX);
+        let lately = self.now().saturating_sub(succeeded) < TRUST_MS || began <= succeeded;
+        if succeeded != 0 && lately && !away.cause.wants_a_person() {
             return;
         }
         let bit = 1 << (away.cause as u32);
