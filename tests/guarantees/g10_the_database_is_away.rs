@@ -126,9 +126,13 @@ async fn a_read_only_database_is_away_for_writers() {
     let kick = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
     sql.batch_execute(&format!("alter database {name} set default_transaction_read_only = on; {kick}")).await.expect("read-only");
     eventually("the API says 503", SOON, async || post(address, "/v1/jobs", &json!({"kind": "echo"})).await.status == 503).await;
+    tokio::time::sleep(Duration::from_secs(4)).await; // it stays so for a while
     sql.batch_execute(&format!("set transaction_read_only = off; alter database {name} set default_transaction_read_only = off")).await.expect("writable");
     sql.batch_execute(kick).await.expect("kick");
     eventually("the API serves again", SOON, async || post(address, "/v1/jobs", &json!({"kind": "echo"})).await.status == 201).await;
+    api.wait_for_line("the database is back", SOON).await;
+    // reads succeed all the while, and are no sign that it is back
+    assert_eq!((said(&api, "the database is away"), said(&api, "the database is back")), (1, 1), "{:#?}", api.lines());
     assert_no_violations(&sql).await;
 }
 

@@ -14,8 +14,14 @@ use super::{Away, StoreError};
 /// So many milliseconds after a success a failure is not taken for an outage yet.
 const TRUST_MS: u64 = 1000;
 
+/// What a person must mend may hold up some calls only (a read-only database answers reads): as long as it still does, and
+/// for so many milliseconds after, the success of others is no sign that the database is back.
+const HELD_UP_MS: u64 = 3000;
+
 pub(super) struct Health {
     since: Instant,
+    /// Milliseconds after `since` of the last failure that only a person can mend, plus one; 0: there was none.
+    held_up: AtomicU64,
     /// Milliseconds after `since` of the last success, plus one; 0: there was none.
     succeeded: AtomicU64,
     /// Milliseconds after `since` when it went, plus one; 0: it is there.
@@ -28,7 +34,14 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new() -> Self {
-        Self { since: Instant::now(), succeeded: AtomicU64::new(0), away_since: AtomicU64::new(0), back_since: AtomicU64::new(0), told: AtomicU32::new(0) }
+        Self {
+            since: Instant::now(),
+            held_up: AtomicU64::new(0),
+            succeeded: AtomicU64::new(0),
+            away_since: AtomicU64::new(0),
+            back_since: AtomicU64::new(0),
+            told: AtomicU32::new(0),
+        }
     }
 
     /// Never 0.
@@ -52,7 +65,9 @@ impl Health {
         let succeeded = self.succeeded.load(Ordering::Relaxed);
         let began = u64::try_from(began.saturating_duration_since(self.since).as_millis()).unwrap_or(u64::MAX);
         let lately = self.now().saturating_sub(succeeded) < TRUST_MS || began <= succeeded;
-        if succeeded != 0 && lately && !away.cause.wants_a_person() {
+        if away.cause.wants_a_person() {
+            self.held_up.store(self.now(), Ordering::Relaxed);
+        } else if succeeded != 0 && lately {
             return;
         }
         let bit = 1 << (away.cause as u32);
@@ -69,13 +84,14 @@ impl Health {
     pub(super) fn came(&self, database: &str) {
         let now = self.now();
         self.succeeded.store(now, Ordering::Relaxed);
-        if !self.is_away() {
+        let held_up = self.held_up.load(Ordering::Relaxed);
+        if !self.is_away() || held_up != 0 && now.saturating_sub(held_up) < HELD_UP_MS {
             return;
         }
         let since = self.away_since.swap(0, Ordering::Relaxed);
         if since != 0 {
             self.back_since.store(now, Ordering::Relaxed);
-            tracing::info!(database, away_s = (now - since) / 1000, "the database is back");
+            tracing::info!(database, away_s = now.saturating_sub(since) / 1000, "the database is back");
         }
     }
 }
