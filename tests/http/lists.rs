@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use jiff::Timestamp;
 use longshore_common::{json::RawJson, outcome::Outcome};
 use serde_json::{Value, json};
 
@@ -56,10 +57,11 @@ async fn filters() {
     assert_eq!(all.len(), 60);
     assert!(ids(&all).is_sorted_by(|a, b| a > b), "newest first");
     assert!(all.iter().all(|job| job.get("args").is_none() && job.get("result").is_none()), "not unless asked for");
-    let text = |job: &Value, name: &str| job[name].as_str().unwrap_or_default().to_owned();
-    let middle = text(&all[30], "created_at");
-    let finished: BTreeSet<String> = all.iter().filter_map(|job| job["finished_at"].as_str().map(str::to_owned)).collect();
-    let finished = finished.iter().nth(1).expect("some have finished").clone();
+    // as times, not as texts: a fraction is written without the zeroes at its end, and "08Z" sorts behind "08418Z"
+    let time = |job: &Value, name: &str| job[name].as_str().map(|text| text.parse::<Timestamp>().expect("a time"));
+    let middle = time(&all[30], "created_at").expect("has one");
+    let finished: BTreeSet<Timestamp> = all.iter().filter_map(|job| time(job, "finished_at")).collect();
+    let finished = *finished.iter().nth(1).expect("some have finished");
     let tagged = |job: &Value, tag: &str| job["tags"].as_array().is_some_and(|tags| tags.contains(&json!(tag)));
     let cases: Vec<(String, Holds<'_>)> = vec![
         ("state=available".into(), Box::new(|j| j["state"] == "available")),
@@ -82,10 +84,10 @@ async fn filters() {
         ("meta.customer=3&meta.vip=true".into(), Box::new(|j| j["meta"]["customer"] == 3 && j["meta"]["vip"] == true)),
         ("meta.name=a%20b%2F1".into(), Box::new(|j| j["meta"]["name"] == "a b/1")),
         ("meta.deep=1".into(), Box::new(|_| false)),
-        (format!("created_after={middle}"), Box::new(|j| text(j, "created_at") >= middle)),
-        (format!("created_before={middle}"), Box::new(|j| text(j, "created_at") < middle)),
-        (format!("finished_after={finished}"), Box::new(|j| text(j, "finished_at") >= finished)),
-        (format!("finished_before={finished}"), Box::new(|j| j["finished_at"].is_string() && text(j, "finished_at") < finished)),
+        (format!("created_after={middle}"), Box::new(|j| time(j, "created_at") >= Some(middle))),
+        (format!("created_before={middle}"), Box::new(|j| time(j, "created_at") < Some(middle))),
+        (format!("finished_after={finished}"), Box::new(|j| time(j, "finished_at") >= Some(finished))),
+        (format!("finished_before={finished}"), Box::new(|j| time(j, "finished_at").is_some_and(|time| time < finished))),
         ("created_after=2001-01-01T00:00:00%2B01:00".into(), Box::new(|_| true)),
         ("queue=nothing".into(), Box::new(|_| false)),
         ("state=blocked".into(), Box::new(|_| false)),
