@@ -7,7 +7,7 @@ use clap::{Subcommand, builder::PossibleValuesParser, builder::TypedValueParser}
 use longshore_common::{
     job::QueueName,
     key::{KeyName, NewKey, Scope},
-    store::{Store, StoreError, keys::KeyView, migrate::MigrateError},
+    store::{keys::KeyView, migrate::MigrateError},
 };
 use serde::Serialize;
 use serde_json::json;
@@ -148,7 +148,7 @@ fn reach(queues: Option<&[String]>) -> String {
 
 async fn list(args: &ListArgs) -> anyhow::Result<()> {
     let store = database::connect_to_schema().await?;
-    let keys = store.list_keys().await.map_err(|error| explained(error, &store))?;
+    let keys = store.list_keys().await?;
     if args.json {
         output::print_json(&List::whole(keys))
     } else if keys.is_empty() {
@@ -175,7 +175,7 @@ fn for_people(keys: &[KeyView]) -> String {
 
 async fn revoke(args: &RevokeArgs) -> anyhow::Result<()> {
     let store = database::connect_to_schema().await?;
-    if !store.revoke_key(&args.name).await.map_err(|error| explained(error, &store))? {
+    if !store.revoke_key(&args.name).await? {
         return Err(anyhow!("there is no API key \"{}\"; `longshore keys` lists those that there are", args.name));
     }
     if args.json {
@@ -186,13 +186,4 @@ async fn revoke(args: &RevokeArgs) -> anyhow::Result<()> {
         eprintln!("It was the last: an API on a loopback address, or with LONGSHORE_API__OPEN=true, is open to whoever reaches it now.");
     }
     Ok(())
-}
-
-/// A schema that works with this program may be one version older, and have no keys yet.
-fn explained(error: StoreError, store: &Store) -> anyhow::Error {
-    if error.is_missing_table() {
-        anyhow!("the schema in {} is of a version before API keys: run `longshore migrate`, or start the API, which does it", store.shown())
-    } else {
-        error.into()
-    }
 }

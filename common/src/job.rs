@@ -1,5 +1,7 @@
 //! What a job is: its names, its rules, its states.
 
+pub mod call;
+pub mod change;
 pub mod fields;
 pub mod name;
 pub mod new;
@@ -8,6 +10,8 @@ pub mod retry;
 pub mod state;
 pub mod view;
 
+pub use call::{Call, Effect, NotNow};
+pub use change::Change;
 pub use name::{Kind, QueueName};
 pub use new::{NewJob, OnConflict, Unique, UniqueWhile, When};
 pub use parse::{InvalidJob, Malformed};

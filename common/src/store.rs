@@ -8,6 +8,7 @@ mod away;
 pub mod bench;
 pub mod claim;
 pub mod connect;
+pub mod control;
 pub mod directory;
 pub mod enqueue;
 mod error;

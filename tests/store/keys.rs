@@ -3,7 +3,7 @@
 use longshore_common::{
     job::QueueName,
     key::{KeyName, NewKey, Scope},
-    store::{StoreError, enqueue::Origin, migrate::SchemaState},
+    store::{StoreError, enqueue::Origin},
 };
 
 use crate::{
@@ -100,20 +100,6 @@ async fn other_roles_learn_no_hash() {
     assert!(denied(refused("longshore_reader", "select hash from longshore.keys").await));
     assert_eq!(refused("longshore_reader", rest).await, None);
     assert_eq!(f.count("longshore.keys").await, 1);
-}
-
-#[tokio::test]
-async fn a_schema_without_keys_is_worked_with_and_brought_up() {
-    let f = Fixture::new().await;
-    f.run("drop table longshore.keys; update longshore.schema_version set minor = 0; delete from longshore.schema_history where version = 2").await;
-    assert!(matches!(f.store.schema().await, Ok(SchemaState::Known)), "a worker goes on");
-    f.enqueue_one(parsed(r#"{"kind":"echo"}"#)).await;
-    let worker = f.worker("w").await;
-    assert_eq!(f.claim(worker, 1).await.jobs.len(), 1);
-    assert!(f.store.list_keys().await.expect_err("there is no table").is_missing_table());
-    assert!(f.store.migrate().await.expect("migrate"));
-    assert!(f.store.list_keys().await.expect("there it is").is_empty());
-    f.assert_no_violations().await;
 }
 
 #[tokio::test]

@@ -4,12 +4,15 @@
 mod support;
 
 mod claim;
+mod control;
+mod control_races;
 mod duties;
 mod enqueue;
 mod explain;
 mod fixture;
 mod keys;
 mod lists;
+mod older;
 mod races;
 mod report;
 mod schema;

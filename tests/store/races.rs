@@ -54,7 +54,7 @@ async fn report_against_rescue() {
 }
 
 /// Chance without a dependency: the low bits of the clock.
-fn fastrand_below(most: u64) -> u64 {
+pub fn fastrand_below(most: u64) -> u64 {
     u64::from(std::time::UNIX_EPOCH.elapsed().map_or(0, |t| t.subsec_nanos())) % most
 }
 

@@ -14,7 +14,7 @@ use longshore_common::{
 use crate::fixture::{Fixture, job, parsed};
 
 /// Brings a new job into a state; the lease is that of its last attempt, or one that it never had.
-async fn job_in(f: &Fixture, state: JobState, worker: WorkerNumber, new: NewJob) -> Option<(i64, Lease)> {
+pub async fn job_in(f: &Fixture, state: JobState, worker: WorkerNumber, new: NewJob) -> Option<(i64, Lease)> {
     let never = |id| Lease { id, lease: 1_000_000 };
     let ended = async |outcome: Outcome| {
         let lease = f.leased(worker, new.clone()).await;

@@ -30,12 +30,14 @@ create or replace function longshore.backoff(p_retry json, p_attempt int) return
 $$;
 comment on function longshore.backoff is 'seconds to wait after attempt n has failed';
 
--- How often in a row, last of all, the job's worker was lost. A hand-back neither counts nor breaks the row.
+-- How often in a row, last of all, the job's worker was lost. A hand-back neither counts nor breaks the row; a retry by
+-- hand begins a new one.
 create or replace function longshore.losses(p_id bigint) returns int language sql stable as $$
   select count(*)::int from longshore.attempts a
    where a.id = p_id and a.outcome = 'lost'
      and a.lease > coalesce((select max(b.lease) from longshore.attempts b
                               where b.id = p_id and b.outcome not in ('lost', 'handed_back')), 0)
+     and a.lease > coalesce((select j.losses_after from longshore.job_data j where j.id = p_id), 0)
 $$;
 comment on function longshore.losses is 'losses in a row, last of all';
 
@@ -55,23 +57,30 @@ create or replace function longshore.place(p_ids bigint[], p_attempts smallint[]
 $$;
 comment on function longshore.place is 'put jobs into ready or scheduled';
 
--- Take a waiting job out of its place, by its exact key. Returns the attempts that it has had, or null where it does
--- not wait: the compare-and-set of every change to a waiting job.
-create or replace function longshore.unplace(p_id bigint) returns smallint language plpgsql as $$
+-- Take a waiting job out of its place, by its exact key: the compare-and-set of every change to a waiting job. met is the
+-- state it was found in, attempt what it has had; both are null where it does not wait.
+drop function if exists longshore.unplace(bigint);
+create function longshore.unplace(p_id bigint, out attempt smallint, out met longshore.job_state) language plpgsql as $$
+#variable_conflict use_column
 declare
   j record;
   v_attempt smallint;
 begin
   select lane, priority, run_at into j from longshore.job_data where id = p_id;
-  if not found then return null; end if;
+  if not found then return; end if;
   delete from longshore.ready r
    where r.lane = j.lane and r.priority = j.priority and r.run_at = j.run_at and r.id = p_id
-  returning attempt into v_attempt;
-  if found then return v_attempt; end if;
-  delete from longshore.scheduled s where s.run_at = j.run_at and s.id = p_id returning attempt into v_attempt;
-  return v_attempt;
+  returning r.attempt into v_attempt;
+  if found then
+    attempt := v_attempt; met := 'available';
+    return;
+  end if;
+  delete from longshore.scheduled s where s.run_at = j.run_at and s.id = p_id returning s.attempt into v_attempt;
+  if found then
+    attempt := v_attempt; met := case when v_attempt = 0 then 'scheduled' else 'retryable' end;
+  end if;
 end $$;
-comment on function longshore.unplace is 'take a waiting job out of its place; null: it does not wait';
+comment on function longshore.unplace is 'take a waiting job out of its place; nulls: it does not wait';
 
 -- What a job can be found by: its tags and the top-level scalars of its meta.
 create or replace function longshore.labels_of(p_tags text[], p_meta json) returns setof text language sql immutable as $$

@@ -139,7 +139,7 @@ comment on function longshore.take_keys is 'decide which of the new jobs meet a 
 create or replace function longshore.replace_waiting(p_id bigint, p_run_at timestamptz, p_args json, p_priority smallint, p_tags json, p_meta json)
 returns boolean language plpgsql as $$
 declare
-  v_attempt smallint := longshore.unplace(p_id);
+  v_attempt smallint := (longshore.unplace(p_id)).attempt;
 begin
   if v_attempt is null then return false; end if;
   delete from longshore.labels l using longshore.job_data j, longshore.labels_of(j.tags, j.meta) x(label)

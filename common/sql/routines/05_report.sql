@@ -15,7 +15,7 @@ declare
 begin
   return query
   with held as materialized (
-    select u.id, u.lease, u.outcome::longshore.outcome outcome, u.result, u.error, u.delay, h.worker, h.started_at, h.lane, h.attempt
+    select u.id, u.lease, u.outcome::longshore.outcome outcome, u.result, u.error, u.delay, h.worker, h.started_at, h.lane, h.attempt, h.cancel_requested_at
       from (select distinct on (v.id, v.lease) *
               from unnest(p_ids, p_leases, p_outcomes, p_results, p_errors, p_delays) v(id, lease, outcome, result, error, delay)
              order by v.id, v.lease) u
@@ -25,13 +25,12 @@ begin
   ), settled as materialized (
     -- job_data is looked at only where the attempt did not succeed
     select held.*, j.max_attempts,
-           case held.outcome
-             when 'succeeded' then 'succeeded'
-             when 'cancelled' then 'cancelled'
-             when 'expired' then 'cancelled'
-             when 'discarded' then 'failed'
-             when 'snoozed' then 'waits'
-             when 'handed_back' then 'waits'
+           case
+             when held.outcome = 'succeeded' then 'succeeded'
+             -- it was to be cancelled: a success still counts, anything else ends it
+             when held.cancel_requested_at is not null or held.outcome in ('cancelled', 'expired') then 'cancelled'
+             when held.outcome = 'discarded' then 'failed'
+             when held.outcome in ('snoozed', 'handed_back') then 'waits'
              else case when held.attempt >= j.max_attempts
                          or held.outcome = 'lost' and longshore.losses(held.id) + 1 >= 3 then 'failed' else 'waits' end
            end fate,
@@ -46,10 +45,10 @@ begin
       left join lateral (select max_attempts, retry from longshore.job_data i
                           where i.id = held.id and held.outcome <> 'succeeded' offset 0) j on true
   ), over as (
-    insert into longshore.finished (id, lease, started_at, lane, worker, state, outcome, attempt, result, error)
-    select s.id, s.lease, s.started_at, s.lane, s.worker, s.fate::longshore.job_state, s.outcome, s.attempt, s.result,
+    insert into longshore.finished (id, lease, started_at, lane, worker, state, outcome, attempt, cancel_requested_at, result, error)
+    select s.id, s.lease, s.started_at, s.lane, s.worker, s.fate::longshore.job_state, s.outcome, s.attempt, s.cancel_requested_at, s.result,
            case when s.outcome = 'expired' then 'expired'
-                when s.outcome = 'lost' and s.attempt < s.max_attempts then 'its worker died 3 times'
+                when s.outcome = 'lost' and s.fate = 'failed' and s.attempt < s.max_attempts then 'its worker died 3 times'
                 else s.error end
       from settled s where s.fate <> 'waits'
     returning lane, state

@@ -71,7 +71,7 @@ begin
     returning id
   loop
     continue when exists (select from longshore.attempts a where a.id = e.id and a.outcome not in ('snoozed', 'handed_back'));
-    v_attempt := longshore.unplace(e.id);
+    v_attempt := (longshore.unplace(e.id)).attempt;
     continue when v_attempt is null;
     insert into longshore.finished (id, lane, state, attempt, error)
     select j.id, j.lane, 'cancelled', v_attempt, 'expired' from longshore.job_data j where j.id = e.id;

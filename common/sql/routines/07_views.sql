@@ -24,7 +24,8 @@ create view longshore.jobs as
          j.run_at, j.created_at, coalesce(x.started_at, f.started_at) as started_at, f.finished_at,
          w.name as worker, coalesce(f.error, last.error) as error, f.result, j.args,
          j.timeout_ms / 1000.0 as timeout, j.expires_at, j.tags, j.meta, j.unique_key, j.concurrency_key,
-         j.retry, j.enqueued_by, j.request_id, j.traceparent, j.lane
+         j.retry, j.enqueued_by, j.request_id, j.traceparent, j.lane,
+         coalesce(x.cancel_requested_at, f.cancel_requested_at) as cancel_requested_at
     from longshore.job_data j
     join longshore.lanes l on l.lane = j.lane
     join longshore.queues q on q.queue = l.queue

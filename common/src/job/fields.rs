@@ -69,6 +69,11 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Whether a field is given, and not as null.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, value)| key == name && value.is_some_and(|value| value.get() != "null"))
+    }
+
     /// Takes the value of a field. The same field again is a fault.
     pub fn take(&mut self, name: &str, path: &str, faults: &mut Faults) -> Option<&'a RawValue> {
         let mut found = None;

@@ -107,7 +107,7 @@ fn read_kind(fields: &mut Object<'_>, faults: &mut Faults) -> Option<Kind> {
     Kind::new(&name).map_err(|why| faults.add("/kind", why)).ok()
 }
 
-fn read_int(fields: &mut Object<'_>, name: &str, range: std::ops::RangeInclusive<i64>, faults: &mut Faults) -> Option<i16> {
+pub(super) fn read_int(fields: &mut Object<'_>, name: &str, range: std::ops::RangeInclusive<i64>, faults: &mut Faults) -> Option<i16> {
     let expected = format!("an integer from {} to {}", range.start(), range.end());
     let number = fields.take_as::<i64>(name, "", &expected, faults)?;
     if !range.contains(&number) {
@@ -122,14 +122,21 @@ fn read_when(fields: &mut Object<'_>, faults: &mut Faults) -> When {
     if run_at.is_some() && delay.is_some() {
         faults.add("/delay", "run_at and delay exclude each other");
     }
-    if let Some(value) = run_at {
-        let time = serde_json::from_str::<String>(value.get()).ok().and_then(|text| text.parse::<Timestamp>().ok());
-        if let Some(time) = time {
-            return When::At(time.max(Timestamp::UNIX_EPOCH)); // it means now, and PostgreSQL knows no times before 4714 BC
-        }
-        faults.add("/run_at", format!("must be a time such as \"2030-01-31T12:00:00Z\" (RFC 3339), is {}", type_of(value)));
+    if let Some(value) = run_at
+        && let Some(time) = time_of(value, "/run_at", faults)
+    {
+        return When::At(time);
     }
     delay.and_then(|value| duration_of(value, "/delay", Duration::ZERO..=MAX_AHEAD, faults)).map_or(When::Now, When::After)
+}
+
+/// A time; one of long ago means now, and PostgreSQL knows no times before 4714 BC.
+pub(super) fn time_of(value: &RawValue, pointer: &str, faults: &mut Faults) -> Option<Timestamp> {
+    let time = serde_json::from_str::<String>(value.get()).ok().and_then(|text| text.parse::<Timestamp>().ok());
+    if time.is_none() {
+        faults.add(pointer, format!("must be a time such as \"2030-01-31T12:00:00Z\" (RFC 3339), is {}", type_of(value)));
+    }
+    time.map(|time| time.max(Timestamp::UNIX_EPOCH))
 }
 
 fn read_duration(fields: &mut Object<'_>, name: &str, path: &str, range: std::ops::RangeInclusive<Duration>, faults: &mut Faults) -> Option<Duration> {
@@ -164,7 +171,7 @@ fn read_timeout(fields: &mut Object<'_>, faults: &mut Faults) -> Option<Duration
     }
 }
 
-fn read_tags(fields: &mut Object<'_>, faults: &mut Faults) -> Vec<String> {
+pub(super) fn read_tags(fields: &mut Object<'_>, faults: &mut Faults) -> Vec<String> {
     let values = fields.take_as::<Vec<Box<RawValue>>>("tags", "", "an array of texts", faults).unwrap_or_default();
     if values.len() > MAX_TAGS {
         faults.add("/tags", format!("has {} tags; at most {MAX_TAGS} are allowed", values.len()));
@@ -183,7 +190,7 @@ fn read_tags(fields: &mut Object<'_>, faults: &mut Faults) -> Vec<String> {
     tags
 }
 
-fn read_meta(fields: &mut Object<'_>, faults: &mut Faults) -> Option<RawJson> {
+pub(super) fn read_meta(fields: &mut Object<'_>, faults: &mut Faults) -> Option<RawJson> {
     let value = fields.take("meta", "", faults).filter(|v| v.get() != "null")?;
     if !value.get().starts_with('{') {
         faults.add("/meta", format!("must be an object, is {}", type_of(value)));

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio_postgres::{Row, error::SqlState};
+use tokio_postgres::Row;
 
 use super::{Away, Cause, Statement, Store, StoreError, statement};
 use crate::{
@@ -89,11 +89,4 @@ fn api_key(row: &Row) -> ApiKey {
     // a word of a newer version is none of ours: the key allows what is left
     let scopes = words.iter().filter_map(|word| Scope::from_word(word)).collect();
     ApiKey { name: row.get(0), prefix: row.get(1), hash: row.get(2), scopes, queues: row.get(4) }
-}
-
-impl StoreError {
-    /// Whether the schema is of a version that does not have the table yet.
-    pub fn is_missing_table(&self) -> bool {
-        self.code() == Some(&SqlState::UNDEFINED_TABLE)
-    }
 }

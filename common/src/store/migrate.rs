@@ -11,7 +11,7 @@ use super::{Away, Statement, Store, StoreError, statement};
 /// Raised by a change that older programs cannot work with; they exit with 3 then.
 pub const MAJOR: i32 = 1;
 /// Raised by every other change.
-pub const MINOR: i32 = 1;
+pub const MINOR: i32 = 2;
 
 const VERSION: Statement = statement!("read the schema's version", "schema/version.sql");
 const ROLES_WAIT: Statement = statement!("look for roles without rights", "schema/roles_wait.sql");
@@ -31,7 +31,8 @@ const ROUTINES: &[(&str, &str)] = &[
     ("06_duties", include_str!("../../sql/routines/06_duties.sql")),
     ("07_views", include_str!("../../sql/routines/07_views.sql")),
     ("08_explain", include_str!("../../sql/routines/08_explain.sql")),
-    ("09_roles", include_str!("../../sql/routines/09_roles.sql")),
+    ("09_control", include_str!("../../sql/routines/09_control.sql")),
+    ("10_roles", include_str!("../../sql/routines/10_roles.sql")),
 ];
 
 /// What a program may do with the schema it finds.

@@ -244,7 +244,7 @@ fn list_statement(filter: &JobFilter, before: i64, limit: i64) -> (String, Vec<P
 
 /// The columns of the view that [`view`] reads, in its order; `sql/jobs/get.sql` names the same.
 const COLUMNS: &str = "id, kind, queue, state::text, args, priority, run_at, expires_at, attempt, max_attempts, timeout::float8, tags, meta, unique_key, \
-                       concurrency_key, result, error, worker, enqueued_by, request_id, created_at, started_at, finished_at";
+                       concurrency_key, result, error, worker, enqueued_by, request_id, created_at, started_at, finished_at, cancel_requested_at";
 
 fn view(row: &Row, fields: Fields) -> Result<JobView, StoreError> {
     let id: i64 = field(row, "id", "jobs", 0)?;
@@ -274,7 +274,7 @@ fn view(row: &Row, fields: Fields) -> Result<JobView, StoreError> {
         result: if fields.result { Some(field(row, "result", "jobs", id)?) } else { None },
         error: field(row, "error", "jobs", id)?,
         worker: field(row, "worker", "jobs", id)?,
-        cancel_requested_at: None,
+        cancel_requested_at: field(row, "cancel_requested_at", "jobs", id)?,
         enqueued_by: field(row, "enqueued_by", "jobs", id)?,
         request_id: field(row, "request_id", "jobs", id)?,
         created_at: field(row, "created_at", "jobs", id)?,

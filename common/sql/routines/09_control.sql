@@ -1,0 +1,265 @@
+-- What people and programs do to a job that is there: cancel, retry, change, delete. Sets of jobs, in the order of their
+-- ids, each by the same compare-and-set; the calls of one job are sets of one.
+--
+-- Every function answers with the state that it met the job in (null: there is no such job). What a call does in which
+-- state stands in job/state.rs, `JobState::on`; a test compares the two in every state. A job that moves from place to place
+-- while it is looked for is met in one of the next rounds: each round waits for whoever moves it.
+-- Locks: unique keys by (kind, key), then the jobs by id.
+
+drop function if exists longshore.cancel_jobs(bigint[]), longshore.retry_jobs(bigint[]), longshore.delete_jobs(bigint[]),
+  longshore.change_job(bigint, smallint, timestamptz, json, smallint, json, json), longshore.cancel(bigint), longshore.retry(bigint);
+
+-- Where a job stands that does not wait; null: it has just moved, or is not there.
+create or replace function longshore.met_at_rest(p_id bigint) returns longshore.job_state language sql stable as $$
+  select coalesce((select 'running'::longshore.job_state from longshore.running x where x.id = p_id),
+                  (select f.state from longshore.finished f where f.id = p_id))
+$$;
+comment on function longshore.met_at_rest is 'the state of a job that runs or is finished';
+
+-- After so many rounds somebody is playing: the caller tries again.
+create or replace function longshore.give_up(p_id bigint) returns void language plpgsql as $$
+begin
+  raise exception 'longshore: job % moves faster than it can be met; try again', p_id using errcode = 'serialization_failure';
+end $$;
+comment on function longshore.give_up is 'refuse to chase a job any longer';
+
+create function longshore.cancel_jobs(p_ids bigint[]) returns table (id bigint, met longshore.job_state) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_place record;
+  v_round int;
+begin
+  for id in select distinct i from unnest(p_ids) i order by i loop
+    v_round := 0;
+    loop
+      v_place := longshore.unplace(id);
+      met := v_place.met;
+      if met is not null then
+        with f as (
+          insert into longshore.finished (id, lane, state, attempt)
+          select j.id, j.lane, 'cancelled', v_place.attempt from longshore.job_data j where j.id = cancel_jobs.id
+          returning lane
+        )
+        insert into longshore.tally (lane, state, n) select f.lane, 'cancelled', 1 from f;
+        exit;
+      end if;
+      update longshore.running x set cancel_requested_at = coalesce(x.cancel_requested_at, now()) where x.id = cancel_jobs.id;
+      if found then
+        met := 'running';
+        exit;
+      end if;
+      met := (select f.state from longshore.finished f where f.id = cancel_jobs.id);
+      exit when met is not null or not exists (select from longshore.job_data j where j.id = cancel_jobs.id);
+      v_round := v_round + 1;
+      if v_round = 50 then perform longshore.give_up(id); end if;
+    end loop;
+    return next;
+  end loop;
+end $$;
+comment on function longshore.cancel_jobs is 'cancel jobs that wait, ask for the cancellation of those that run';
+
+-- standing: the job that holds its unique key, which is why it was left as it is.
+create function longshore.retry_jobs(p_ids bigint[]) returns table (id bigint, met longshore.job_state, standing bigint) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+  j record;
+  f record;
+  v_attempt smallint;
+  v_round int;
+begin
+  -- as an enqueue does: all keys first, in one order over all transactions
+  insert into longshore.uniques as k (kind, key, ids)
+  select distinct l.kind, d.unique_key, '{}'::bigint[]
+    from unnest(p_ids) i(id) join longshore.job_data d on d.id = i.id join longshore.lanes l on l.lane = d.lane
+   where d.unique_key is not null order by l.kind, d.unique_key
+  on conflict (kind, key) do update set ids = k.ids where false;
+
+  for id in select distinct i from unnest(p_ids) i order by i loop
+    v_round := 0;
+    loop
+      met := null; standing := null; v_attempt := null;
+      select d.run_at, d.unique_key, d.unique_while, d.expires_at, l.kind into j
+        from longshore.job_data d join longshore.lanes l on l.lane = d.lane where d.id = retry_jobs.id;
+      exit when not found;
+      select * into f from longshore.finished i where i.id = retry_jobs.id for update;
+      if found then
+        met := f.state;
+        -- another one that is not finished holds the key; where both are unique only while they wait, one that waits
+        if j.unique_key is not null then
+          select max(o.id) into standing from longshore.job_data o join longshore.lanes l on l.lane = o.lane
+           where o.unique_key = j.unique_key and l.kind = j.kind and o.id <> retry_jobs.id
+             and not exists (select from longshore.finished i where i.id = o.id)
+             and (o.unique_while is distinct from 'waiting' or j.unique_while is distinct from 'waiting'
+                  or not exists (select from longshore.running x where x.id = o.id));
+          exit when standing is not null;
+          update longshore.uniques k set ids = k.ids || retry_jobs.id where k.kind = j.kind and k.key = j.unique_key and retry_jobs.id <> all(k.ids);
+        end if;
+        delete from longshore.finished i where i.id = retry_jobs.id;
+        insert into longshore.tally (lane, state, n) values (f.lane, f.state, -1);
+        if f.lease is not null then
+          insert into longshore.attempts (id, lease, started_at, finished_at, worker, outcome, attempt, error)
+          values (f.id, f.lease, f.started_at, f.finished_at, f.worker, f.outcome, f.attempt, f.error);
+        end if;
+        v_attempt := f.attempt;
+      else
+        delete from longshore.scheduled s where s.run_at = j.run_at and s.id = retry_jobs.id and s.attempt > 0 returning s.attempt into v_attempt;
+        met := case when found then 'retryable'::longshore.job_state
+                    when exists (select from longshore.scheduled s where s.run_at = j.run_at and s.id = retry_jobs.id) then 'scheduled'
+                    when exists (select from longshore.job_data d join longshore.ready r on r.lane = d.lane and r.priority = d.priority
+                                    and r.run_at = d.run_at and r.id = d.id where d.id = retry_jobs.id) then 'available'
+                    else longshore.met_at_rest(id) end;
+      end if;
+      if v_attempt is not null then
+        -- whoever retries by hand wants it to run: it does not expire any more
+        delete from longshore.expiring e where e.expires_at = j.expires_at and e.id = retry_jobs.id;
+        update longshore.job_data d
+           set run_at = now(), expires_at = null, max_attempts = greatest(d.max_attempts, v_attempt + 1),
+               losses_after = (select max(a.lease) from longshore.attempts a where a.id = retry_jobs.id)
+         where d.id = retry_jobs.id;
+        perform longshore.place(array[id], array[v_attempt]);
+      end if;
+      -- a finished one that was met at rest has finished just now: once more
+      exit when v_attempt is not null or met in ('scheduled', 'available', 'running');
+      v_round := v_round + 1;
+      if v_round = 50 then perform longshore.give_up(id); end if;
+    end loop;
+    return next;
+  end loop;
+end $$;
+comment on function longshore.retry_jobs is 'make finished and retryable jobs available, with one more attempt';
+
+create function longshore.delete_jobs(p_ids bigint[]) returns table (id bigint, met longshore.job_state) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_lane int;
+  v_round int;
+begin
+  for id in select distinct i from unnest(p_ids) i order by i loop
+    v_round := 0;
+    loop
+      met := (longshore.unplace(id)).met;
+      exit when met is not null;
+      delete from longshore.finished f where f.id = delete_jobs.id returning f.state, f.lane into met, v_lane;
+      if found then
+        insert into longshore.tally (lane, state, n) values (v_lane, met, -1);
+        exit;
+      end if;
+      met := (select 'running' from longshore.running x where x.id = delete_jobs.id);
+      exit when met is not null or not exists (select from longshore.job_data j where j.id = delete_jobs.id);
+      v_round := v_round + 1;
+      if v_round = 50 then perform longshore.give_up(id); end if;
+    end loop;
+    if met <> 'running' then
+      with j as (
+        delete from longshore.job_data d where d.id = delete_jobs.id returning d.id, d.tags, d.meta, d.expires_at
+      ), l as (
+        delete from longshore.labels where (label, id) in (select x.label, j.id from j cross join lateral longshore.labels_of(j.tags, j.meta) x(label))
+      ), e as (
+        delete from longshore.expiring where (expires_at, id) in (select j.expires_at, j.id from j)
+      )
+      delete from longshore.attempts a where a.id = delete_jobs.id;
+    end if;
+    return next;
+  end loop;
+end $$;
+comment on function longshore.delete_jobs is 'forget jobs that do not run';
+
+-- A null leaves a field as it is; '[]' and '{}' empty tags and meta. attempt: what it has had; where that is not below
+-- p_max_attempts, nothing was changed.
+create function longshore.change_job(p_id bigint, p_priority smallint, p_run_at timestamptz, p_args json, p_max_attempts smallint, p_tags json, p_meta json)
+returns table (met longshore.job_state, attempt smallint) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_place record;
+  v_round int := 0;
+begin
+  loop
+    v_place := longshore.unplace(p_id);
+    met := v_place.met; attempt := v_place.attempt;
+    exit when met is not null;
+    met := longshore.met_at_rest(p_id);
+    exit when met is not null or not exists (select from longshore.job_data j where j.id = p_id);
+    v_round := v_round + 1;
+    if v_round = 50 then perform longshore.give_up(p_id); end if;
+  end loop;
+  if attempt is not null then
+    if p_max_attempts <= attempt then
+      perform longshore.place_as_it_was(p_id, attempt, met);
+    else
+      if p_tags is not null or p_meta is not null then
+        delete from longshore.labels l using longshore.job_data j, longshore.labels_of(j.tags, j.meta) x(label)
+         where j.id = p_id and l.label = x.label and l.id = p_id;
+      end if;
+      update longshore.job_data j
+         set priority = coalesce(p_priority, j.priority), run_at = coalesce(greatest(p_run_at, now()), j.run_at), args = coalesce(p_args, j.args),
+             max_attempts = coalesce(p_max_attempts, j.max_attempts), meta = coalesce(p_meta, j.meta),
+             tags = case when p_tags is not null then array(select json_array_elements_text(p_tags)) else j.tags end
+       where j.id = p_id;
+      if p_tags is not null or p_meta is not null then
+        insert into longshore.labels (label, id)
+        select x.label, p_id from longshore.job_data j, longshore.labels_of(j.tags, j.meta) x(label) where j.id = p_id;
+      end if;
+      if p_run_at is null then
+        perform longshore.place_as_it_was(p_id, attempt, met);
+      else
+        perform longshore.place(array[p_id], array[attempt]);
+      end if;
+    end if;
+  end if;
+  return next;
+end $$;
+comment on function longshore.change_job is 'change fields of a job that waits';
+
+-- Back to the place it was taken from. Not by its run_at: a due one that was not yet promoted is still scheduled, and its
+-- promotion is what wakes a worker.
+create or replace function longshore.place_as_it_was(p_id bigint, p_attempt smallint, p_met longshore.job_state) returns void language sql as $$
+  with r as (
+    insert into longshore.ready (id, run_at, lane, priority, attempt)
+    select j.id, j.run_at, j.lane, j.priority, p_attempt from longshore.job_data j where j.id = p_id and p_met = 'available'
+  )
+  insert into longshore.scheduled (run_at, id, lane, priority, attempt)
+  select j.run_at, j.id, j.lane, j.priority, p_attempt from longshore.job_data j where j.id = p_id and p_met <> 'available'
+$$;
+comment on function longshore.place_as_it_was is 'put a job back into the place it was taken from';
+
+-- ------------------------------------------------------------------------------------------------ for people in psql
+
+create function longshore.cancel(id bigint) returns text language plpgsql as $$
+declare
+  v_met longshore.job_state;
+begin
+  select c.met into v_met from longshore.cancel_jobs(array[cancel.id]) c;
+  if v_met is null then
+    raise exception 'longshore.cancel: there is no job %', cancel.id using errcode = 'no_data_found';
+  elsif v_met = 'running' then
+    return 'it runs: its worker is told within a second, and stops it';
+  elsif v_met in ('succeeded', 'failed', 'cancelled') then
+    raise exception 'longshore.cancel: job % is % already', cancel.id, v_met using errcode = 'object_not_in_prerequisite_state';
+  end if;
+  return 'cancelled';
+end $$;
+comment on function longshore.cancel is 'cancel a job: at once where it waits; where it runs, its worker stops it';
+
+create function longshore.retry(id bigint) returns text language plpgsql as $$
+declare
+  r record;
+begin
+  select * into r from longshore.retry_jobs(array[retry.id]);
+  if r.met is null then
+    raise exception 'longshore.retry: there is no job %', retry.id using errcode = 'no_data_found';
+  elsif r.standing is not null then
+    raise exception 'longshore.retry: the unique key of job % is held by job %', retry.id, r.standing using errcode = 'unique_violation';
+  elsif r.met in ('available', 'scheduled', 'running') then
+    raise exception 'longshore.retry: job % is %; only finished and retryable jobs are retried', retry.id, r.met using errcode = 'object_not_in_prerequisite_state';
+  end if;
+  return 'available, with one more attempt';
+end $$;
+comment on function longshore.retry is 'make a finished or retryable job available, with one more attempt';
