@@ -15,13 +15,13 @@ use poem::{IntoResponse, Response, error::ResponseError};
 use poem_openapi::{
     ApiResponse, OpenApi, OpenApiService,
     payload::Payload,
-    registry::{MetaApi, MetaMediaType, MetaOperation, MetaOperationParam, MetaParamIn, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
+    registry::{MetaApi, MetaMediaType, MetaOperation, MetaOperationParam, MetaParamIn, MetaPath, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
 };
 use serde::Serialize;
 
 pub use self::{
-    caller::{Any, Caller, Enqueue, Read},
-    extract::{BatchBody, JobBody, JobQuery, LoginBody},
+    caller::{Admin, Any, Caller, Enqueue, Read},
+    extract::{BatchBody, ChangeBody, JobBody, JobQuery, LoginBody},
     schema::Schema,
 };
 use crate::problem::{self, ApiError, Kind};
@@ -90,6 +90,20 @@ impl Problems for Reading {
 pub enum Enqueuing {}
 impl Problems for Enqueuing {
     const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::Conflict, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
+}
+
+/// The problems of endpoints that do something to one thing: there may be none, or it may not be the time.
+#[derive(Debug)]
+pub enum Controlling {}
+impl Problems for Controlling {
+    const KINDS: &'static [Kind] = &[Kind::NotFound, Kind::Conflict];
+}
+
+/// The problems of endpoints that change one thing.
+#[derive(Debug)]
+pub enum Changing {}
+impl Problems for Changing {
+    const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::NotFound, Kind::Conflict, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
 }
 
 /// The problems of endpoints that take a key.
@@ -166,6 +180,7 @@ impl<A: OpenApi> OpenApi for Expanded<A> {
         for operation in apis.iter_mut().flat_map(|api| &mut api.paths).flat_map(|path| &mut path.operations) {
             expand(operation);
         }
+        merge(&mut apis);
         apis
     }
 
@@ -175,6 +190,22 @@ impl<A: OpenApi> OpenApi for Expanded<A> {
 
     fn add_routes(self, routes: &mut std::collections::HashMap<String, std::collections::HashMap<poem::http::Method, poem::endpoint::BoxEndpoint<'static>>>) {
         self.0.add_routes(routes);
+    }
+}
+
+/// A path whose methods lie in several files stands in the document once, with all of them.
+fn merge(apis: &mut [MetaApi]) {
+    for first in 1..apis.len() {
+        let (before, rest) = apis.split_at_mut(first);
+        let known = |path: &str| before.iter().flat_map(|api| &api.paths).any(|known| known.path == path);
+        let (twice, once) = std::mem::take(&mut rest[0].paths).into_iter().partition(|path| known(&path.path));
+        rest[0].paths = once;
+        let twice: Vec<MetaPath> = twice;
+        for path in twice {
+            if let Some(known) = before.iter_mut().flat_map(|api| &mut api.paths).find(|known| known.path == path.path) {
+                known.operations.extend(path.operations);
+            }
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use longshore_common::{
     duration,
     fault::Fault,
-    job::{InvalidJob, Malformed},
+    job::{InvalidJob, Malformed, NotNow},
     key::Scope,
     log,
-    store::StoreError,
+    store::{StoreError, control::ControlError},
 };
 use poem::{
     Response,
@@ -93,6 +93,17 @@ pub enum ApiError {
         pointer: String,
         /// The key.
         key: String,
+    },
+    /// What was asked does not go with the state that the job is in.
+    #[error("{0}")]
+    NotNow(NotNow),
+    /// A job that is to be retried has a unique key that another one holds.
+    #[error("the unique key of job {id} is held by job {standing}")]
+    RetryKeyHeld {
+        /// The job.
+        id: i64,
+        /// Who holds its key.
+        standing: i64,
     },
     /// The body is larger than is allowed.
     #[error("body larger than {0} bytes")]
@@ -213,6 +224,8 @@ impl ApiError {
                 Kind::Conflict,
                 format!("the unique key \"{key}\" is held by a job of a queue to which this API key does not reach; nothing was enqueued").into(),
             ),
+            Self::NotNow(why) => (Kind::Conflict, why.to_string().into()),
+            Self::RetryKeyHeld { id, standing } => (Kind::Conflict, format!("the unique key of job {id} is held by job {standing}").into()),
             Self::TooLarge(limit) => (Kind::TooLarge, format!("at most {limit} bytes are allowed").into()),
             Self::UnsupportedMediaType { found, allowed } => (Kind::UnsupportedMediaType, format!("\"{found}\" is not taken here; send {allowed}").into()),
             Self::BodyUnread(_) => (Kind::Malformed, "the body ended early or could not be read".into()),
@@ -277,6 +290,21 @@ impl ResponseError for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<ControlError> for ApiError {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::NoJob(id) => Self::NotFound { what: "job", name: id.to_string() },
+            ControlError::NotNow { why, .. } => Self::NotNow(why),
+            ControlError::KeyHeld { id, standing } => Self::RetryKeyHeld { id, standing },
+            ControlError::TooFewAttempts { attempt, .. } => Self::Invalid(vec![Fault {
+                pointer: "/max_attempts".to_owned(),
+                detail: format!("must be above {attempt}: the job has had as many attempts").into(),
+            }]),
+            ControlError::Store(error) => Self::Store(error),
+        }
     }
 }
 

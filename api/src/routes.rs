@@ -1,6 +1,7 @@
 //! The route table: every path, with the methods it knows. What a path does is in the file of its noun.
 
 pub mod batch;
+pub mod control;
 pub mod health;
 pub mod jobs;
 mod list;
@@ -45,6 +46,7 @@ fn table(state: &Arc<State>) -> (Table, String) {
         (
             jobs::JobRoutes(state.clone()),
             batch::BatchRoutes(state.clone()),
+            control::ControlRoutes(state.clone()),
             queues::QueueRoutes(state.clone()),
             workers::WorkerRoutes(state.clone()),
             login::LoginRoutes(state.clone()),

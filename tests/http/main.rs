@@ -5,6 +5,7 @@ mod support;
 
 mod api;
 mod batch;
+mod control;
 mod guards;
 mod health;
 mod jobs;

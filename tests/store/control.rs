@@ -215,3 +215,37 @@ async fn from_psql() {
     }
     f.assert_no_violations().await;
 }
+
+/// The table of `job/call.rs`, as docs/states.md shows it.
+fn as_a_page() -> String {
+    let mut page = String::from(
+        "# What a call does in which state\n\n\
+         Printed from the table that the code works by (`common/src/job/call.rs`); a test keeps the two the same, and holds the database\n\
+         against it in every state. 409: the call does not go with the state, and nothing changes; 404: there is no such job.\n\n\
+         | state | POST …/cancel | POST …/retry | PATCH | DELETE |\n|---|---|---|---|---|\n",
+    );
+    for state in JobState::ALL {
+        page += &format!("| `{}` |", state.word());
+        for call in Call::ALL {
+            page += &match state.on(call) {
+                Ok(Effect::Becomes(state)) => format!(" 200, `{}` |", state.word()),
+                Ok(Effect::Asked) => " 202, its worker stops it |".to_owned(),
+                Ok(Effect::Changed) => " 200, changed |".to_owned(),
+                Ok(Effect::Forgotten) => " 204, gone |".to_owned(),
+                Err(_) => " 409 |".to_owned(),
+            };
+        }
+        page += "\n";
+    }
+    page
+}
+
+#[test]
+fn the_page_of_states_says_what_the_table_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/states.md");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(path, as_a_page()).expect("write the page");
+    }
+    let page = std::fs::read_to_string(path).expect("read the page");
+    assert_eq!(page, as_a_page(), "to print it anew: UPDATE_SNAPSHOTS=1 cargo test --test store the_page_of_states");
+}

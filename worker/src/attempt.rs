@@ -1,7 +1,7 @@
 //! One attempt: from a lease to an outcome. Whatever a job does wrong (an error, a panic, running too long) ends as the
 //! outcome of this attempt, and touches no other.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use longshore_common::{duration, outcome::Outcome, store::claim::LeasedJob};
@@ -10,24 +10,39 @@ use tokio_util::sync::CancellationToken;
 
 use crate::handler::{AnyHandler, Context, HandlerError};
 
-/// Runs one attempt to its end.
-pub(crate) async fn run(job: Arc<LeasedJob>, handler: &dyn AnyHandler, deadline: Option<Instant>) -> Outcome {
+/// What a cancelled job's handler has to end by itself, before it is dropped where it waits.
+pub(crate) const TO_END: Duration = Duration::from_secs(5);
+
+/// Runs one attempt to its end. Where `cancellation` is cancelled meanwhile, the job is to be cancelled.
+pub(crate) async fn run(job: Arc<LeasedJob>, handler: &dyn AnyHandler, deadline: Option<Instant>, cancellation: CancellationToken) -> Outcome {
     if job.expired {
         return Outcome::Expired;
     }
-    let cancellation = CancellationToken::new();
-    // However this future ends, also when it is dropped, what the handler has started elsewhere hears of it.
-    let _cancel_at_end = cancellation.clone().drop_guard();
+    // Its own, below the job's: however this future ends, also when it is dropped, what the handler has started elsewhere
+    // hears of it.
+    let told = cancellation.child_token();
+    let _cancel_at_end = told.clone().drop_guard();
     let timeout = job.timeout;
-    let handling = AssertUnwindSafe(handler.run(Context { job, deadline, cancellation })).catch_unwind();
-    let result = match deadline {
-        None => handling.await,
-        Some(deadline) => match tokio::time::timeout_at(deadline, handling).await {
-            Ok(result) => result,
-            Err(_) => return Outcome::TimedOut { error: timed_out(timeout) },
-        },
+    let handling = AssertUnwindSafe(handler.run(Context { job, deadline, cancellation: told })).catch_unwind();
+    let too_late = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    let ignored = async {
+        cancellation.cancelled().await;
+        tokio::time::sleep(TO_END).await;
+    };
+    let result = tokio::select! {
+        biased;
+        result = handling => result,
+        () = ignored => return Outcome::Cancelled { error: Some(format!("it did not end within {} of being cancelled, and was dropped", duration::display(TO_END))) },
+        () = too_late => return Outcome::TimedOut { error: timed_out(timeout) },
     };
     match result {
+        Ok(Err(error)) if cancellation.is_cancelled() => Outcome::Cancelled { error: error.into_text() },
+        // also of a job that is to be cancelled: its work is done
         Ok(Ok(result)) => Outcome::Succeeded { result },
         Ok(Err(HandlerError::Failed { error, retry_in })) => Outcome::Failed { error, retry_in },
         Ok(Err(HandlerError::Discard { error })) => Outcome::Discarded { error },
@@ -37,7 +52,7 @@ pub(crate) async fn run(job: Arc<LeasedJob>, handler: &dyn AnyHandler, deadline:
 }
 
 /// What is said of an attempt that ran too long.
-pub(crate) fn timed_out(timeout: Option<std::time::Duration>) -> String {
+pub(crate) fn timed_out(timeout: Option<Duration>) -> String {
     format!("it ran longer than its timeout of {}", duration::display(timeout.unwrap_or_default()))
 }
 

@@ -65,7 +65,10 @@ impl Context {
         self.deadline
     }
 
-    /// Is cancelled when the attempt is over although the handler still runs: past its deadline, handed back by a
+    /// Is cancelled when somebody cancels the job: the handler then has 5 s to end by itself. A success still counts, any
+    /// error ends the job as cancelled.
+    ///
+    /// It is cancelled, too, when the attempt is over although the handler still runs: past its deadline, handed back by a
     /// stopping worker, or its lease is lost. The handler's future is dropped right after; hand this to what runs outside
     /// of it.
     pub fn cancellation(&self) -> &CancellationToken {
@@ -104,6 +107,14 @@ impl HandlerError {
     /// Trying again is of no use.
     pub fn discard(error: impl Into<String>) -> Self {
         Self::Discard { error: error.into() }
+    }
+
+    /// What it says, where it says anything.
+    pub(crate) fn into_text(self) -> Option<String> {
+        match self {
+            Self::Failed { error, .. } | Self::Discard { error } => Some(error),
+            Self::Snooze { .. } => None,
+        }
     }
 
     /// Not now.

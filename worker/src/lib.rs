@@ -175,6 +175,7 @@ async fn serve(
         ended = work => ended?,
         () = presence::beat(store, worker, settings.worker.lease, &polled, &beat_until) => Ended::DeclaredDead,
         never = running.watch_for_stuck() => match never {},
+        never = running.watch_for_cancelled(store, worker) => match never {},
     };
     fetch_until.cancel();
     if matches!(ended, Ended::DeclaredDead) {

@@ -10,13 +10,18 @@ use std::{
 
 use longshore_common::{
     outcome::Outcome,
-    store::claim::{Lease, LeasedJob},
+    store::{
+        Store,
+        claim::{Lease, LeasedJob},
+        workers::WorkerNumber,
+    },
 };
 use tokio::{
     sync::{Notify, mpsc},
     task::AbortHandle,
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     attempt,
@@ -28,10 +33,14 @@ use crate::{
 /// A handler that goes on for that long after its deadline blocks its thread: it cannot be ended from outside.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 
+/// How often to ask which jobs are to be cancelled: a worker is told within a second.
+const CANCELLED_EVERY: Duration = Duration::from_millis(600);
+
 #[derive(Debug)]
 struct Entry {
     job: Arc<LeasedJob>,
     deadline: Option<Instant>,
+    cancellation: CancellationToken,
     task: Option<AbortHandle>,
     slot: Slot,
 }
@@ -64,10 +73,11 @@ impl Running {
         let job = Arc::new(job);
         let lease = job.lease;
         let deadline = job.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.entries().insert(lease, Entry { job: job.clone(), deadline, task: None, slot });
+        let cancellation = CancellationToken::new();
+        self.entries().insert(lease, Entry { job: job.clone(), deadline, cancellation: cancellation.clone(), task: None, slot });
         let running = self.clone();
         let task = tokio::spawn(async move {
-            let outcome = attempt::run(job, &*handler, deadline).await;
+            let outcome = attempt::run(job, &*handler, deadline, cancellation).await;
             running.settle(lease, outcome).await;
         });
         if let Some(entry) = self.entries().get_mut(&lease) {
@@ -88,6 +98,34 @@ impl Running {
                 return;
             }
             ended.await;
+        }
+    }
+
+    /// Asks, for as long as it is polled, which jobs are to be cancelled, and tells their handlers. By asking alone, so that it
+    /// holds without LISTEN, too; the index that is asked is empty but for such jobs.
+    pub async fn watch_for_cancelled(&self, store: &Store, worker: WorkerNumber) -> Infallible {
+        loop {
+            tokio::time::sleep(CANCELLED_EVERY.mul_f64(0.75 + fastrand::f64() / 4.0)).await;
+            if self.count() == 0 {
+                continue;
+            }
+            match store.to_cancel(worker).await {
+                Ok(leases) => leases.into_iter().for_each(|lease| self.cancel(lease)),
+                Err(error) if error.is_unavailable() => {} // said by the store
+                Err(error) => tracing::error!(error = longshore_common::log::chain(&error), "asking which jobs to stop failed; trying again"),
+            }
+        }
+    }
+
+    /// Tells the handler; one that blocks its thread is stuck a while after.
+    fn cancel(&self, lease: Lease) {
+        if let Some(entry) = self.entries().get_mut(&lease)
+            && !entry.cancellation.is_cancelled()
+        {
+            tracing::info!(job.id = lease.id, kind = %entry.job.lane.kind, "is to be cancelled: its handler is told to end");
+            entry.cancellation.cancel();
+            let end = Instant::now() + attempt::TO_END;
+            entry.deadline = Some(entry.deadline.map_or(end, |deadline| deadline.min(end)));
         }
     }
 

@@ -34,6 +34,13 @@ impl Needs for Read {
     const SCOPE: Option<Scope> = Some(Scope::Read);
 }
 
+/// It controls what is there.
+#[derive(Debug)]
+pub enum Admin {}
+impl Needs for Admin {
+    const SCOPE: Option<Scope> = Some(Scope::Admin);
+}
+
 /// It is for everybody who has a key.
 #[derive(Debug)]
 pub enum Any {}

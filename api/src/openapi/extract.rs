@@ -53,6 +53,39 @@ impl<'a> ApiExtractor<'a> for JobBody {
     }
 }
 
+/// The body of a change to a job, not yet read.
+#[derive(Debug)]
+pub struct ChangeBody {
+    /// The body.
+    pub body: Body,
+    /// Its length, where the caller says it.
+    pub declared: Option<usize>,
+}
+
+impl<'a> ApiExtractor<'a> for ChangeBody {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        schemas::JobChange::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content = vec![MetaMediaType { content_type: "application/json", schema: schemas::JobChange::reference() }];
+        Some(MetaRequest { description: Some("What is to be different; 2 MiB at most."), content, required: true })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        const ALLOWED: &str = "application/json";
+        refuse_what_would_be_ignored(request)?;
+        match body::format(request.headers(), ALLOWED)? {
+            Format::Json => Ok(Self { body: body.take()?, declared: declared_length(request) }),
+            Format::Ndjson => Err(ApiError::UnsupportedMediaType { found: "application/x-ndjson".to_owned(), allowed: ALLOWED }.into()),
+        }
+    }
+}
+
 /// The body of a batch, not yet read.
 #[derive(Debug)]
 pub struct BatchBody {

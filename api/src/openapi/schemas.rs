@@ -9,7 +9,7 @@ use longshore_common::{
 use poem_openapi::registry::{MetaSchema, Registry};
 use serde_json::json;
 
-pub use self::jobs::{NewBatch, NewJob, job_query};
+pub use self::jobs::{JobChange, NewBatch, NewJob, job_query};
 use super::schema::{Field, Schema, count, flag, inline, input, integer, list, name, nullable, number, object, text, time, word};
 use crate::routes::{
     Listed, Page,
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn examples_have_the_fields_that_are_described() {
-        for schema in [JobView::schema(), Problem::schema(), EnqueuedBatch::schema(), NewBatch::schema(), super::NewJob::schema()] {
+        for schema in [JobView::schema(), Problem::schema(), EnqueuedBatch::schema(), NewBatch::schema(), super::NewJob::schema(), JobChange::schema()] {
             let described: BTreeSet<&str> = schema.properties.iter().map(|(name, _)| *name).collect();
             let example = schema.example.expect("has one");
             assert!(example.as_object().expect("an object").keys().all(|key| described.contains(key.as_str())), "{example}");

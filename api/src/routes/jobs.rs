@@ -144,15 +144,19 @@ impl JobRoutes {
     /// Scope: `read`.
     #[oai(path = "/v1/jobs/:id", method = "get")]
     async fn read(&self, caller: Caller<Read>, id: Path<String>) -> Result<Output<JobWithHistory>, Refusal<Reading>> {
-        let number = id.0.parse().ok().filter(|number| (0..=MAX_ID).contains(number) && !id.0.starts_with('+')).ok_or_else(|| no_job(&id.0))?;
-        let found = self.0.store()?.job_with_history(number).await?;
+        let found = self.0.store()?.job_with_history(job_id(&id.0)?).await?;
         // one of another queue is told as if it was not there
         let (job, history) = found.filter(|(job, _)| caller.reaches(&job.queue)).ok_or_else(|| no_job(&id.0))?;
         Ok(Output(JobWithHistory { job, history }))
     }
 }
 
-fn no_job(id: &str) -> ApiError {
+/// An id as it stands in a path.
+pub(super) fn job_id(text: &str) -> Result<i64, ApiError> {
+    text.parse().ok().filter(|number| (0..=MAX_ID).contains(number) && !text.starts_with('+')).ok_or_else(|| no_job(text))
+}
+
+pub(super) fn no_job(id: &str) -> ApiError {
     ApiError::NotFound { what: "job", name: id.to_owned() }
 }
 

@@ -33,8 +33,10 @@ impl Handler for Sleep {
     type Args = Args;
     type Output = ();
 
-    async fn handle(&self, args: Args, _: Context) -> Result<(), HandlerError> {
-        tokio::time::sleep(args.length).await;
-        Ok(())
+    async fn handle(&self, args: Args, context: Context) -> Result<(), HandlerError> {
+        tokio::select! {
+            () = tokio::time::sleep(args.length) => Ok(()),
+            () = context.cancellation().cancelled() => Err(HandlerError::failed("woken up: the job was cancelled")),
+        }
     }
 }

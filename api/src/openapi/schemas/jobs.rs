@@ -107,6 +107,29 @@ impl Schema for JobWithHistory {
 #[derive(Debug)]
 pub struct NewJob;
 
+/// A change to a job.
+#[derive(Debug)]
+pub struct JobChange;
+
+impl Schema for JobChange {
+    const NAME: &'static str = "JobChange";
+    fn schema() -> MetaSchema {
+        let tag = MetaSchema { min_length: Some(1), max_length: Some(64), ..text() };
+        let schema = input(
+            "What is to be different about a job that waits. What is not given, or null, stays as it is, but for `args`. Unknown fields are refused.",
+            vec![
+                ("priority", integer(-32768.0, 32767.0), "Lower first."),
+                ("run_at", time(), "Not before; the past means now."),
+                ("args", any(), "What the handler gets: any JSON, 1 MiB at most, 128 levels at most."),
+                ("max_attempts", integer(1.0, 1000.0), "Attempts at most; more than the job has had."),
+                ("tags", MetaSchema { max_items: Some(20), ..list(inline(tag)) }, "For searching; all of them anew."),
+                ("meta", free_object(), "For searching, and the caller's own notes; all of it anew, 16 KiB at most."),
+            ],
+        );
+        MetaSchema { example: Some(json!({"priority": -10, "run_at": "2030-01-31T12:00:00Z", "tags": ["urgent"]})), ..schema }
+    }
+}
+
 impl Schema for NewJob {
     const NAME: &'static str = "NewJob";
     fn schema() -> MetaSchema {
