@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod control;
+pub mod explain;
 pub mod health;
 pub mod jobs;
 mod list;
@@ -47,6 +48,7 @@ fn table(state: &Arc<State>) -> (Table, String) {
             jobs::JobRoutes(state.clone()),
             batch::BatchRoutes(state.clone()),
             control::ControlRoutes(state.clone()),
+            explain::ExplainRoutes(state.clone()),
             queues::QueueRoutes(state.clone()),
             workers::WorkerRoutes(state.clone()),
             login::LoginRoutes(state.clone()),

@@ -41,7 +41,7 @@ pub struct Api {
     /// Tells the API to stop.
     pub stop: CancellationToken,
     running: RunningApi,
-    database: Database,
+    pub database: Database,
 }
 
 impl Api {

@@ -172,7 +172,7 @@ mod tests {
     use longshore_common::{
         job::{JobView, Kind, NewJob},
         json::RawJson,
-        store::{enqueue::Origin, read::Counts},
+        store::{enqueue::Origin, explain::Explanation, read::Counts},
     };
     use serde::Serialize;
 
@@ -195,6 +195,7 @@ mod tests {
         assert_describes(&QueueView { name: "a".to_owned(), counts: Counts::default(), estimated: false, oldest_available_age: None, workers: 0 });
         let (id, host, version) = ("a:1:2".to_owned(), "a".to_owned(), "1".to_owned());
         assert_describes(&WorkerView { id, host, version, queues: vec![], kinds: vec![], running: 0, since: now, last_seen: now, last_poll: None });
+        assert_describes(&Explanation { id: 1, queue: String::new(), state: JobState::Running, runnable: true, because: vec![], note: None });
         assert_describes(&Page::<JobView>::whole(vec![]));
     }
 

@@ -21,7 +21,7 @@ pub enum ControlError {
     #[error("there is no job {0}")]
     NoJob(i64),
     /// The call does not go with the state that the job is in.
-    #[error("job {id}: {why}")]
+    #[error("job {id}")]
     NotNow {
         /// The job.
         id: i64,

@@ -1,6 +1,9 @@
 //! Jobs: as they are enqueued, as they are shown, as they are asked for.
 
-use longshore_common::job::{JobState, JobView, OutcomeKind};
+use longshore_common::{
+    job::{JobState, JobView, OutcomeKind},
+    store::explain::Explanation,
+};
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use serde_json::json;
 
@@ -106,6 +109,36 @@ impl Schema for JobWithHistory {
 /// A job as it is enqueued.
 #[derive(Debug)]
 pub struct NewJob;
+
+impl Schema for Explanation {
+    const NAME: &'static str = "Explanation";
+    fn schema() -> MetaSchema {
+        const REASONS: [&str; 10] = ["queue_paused", "not_due", "retry_wait", "blocked", "queue_full", "key_full", "rate", "no_worker", "no_handler", "behind"];
+        let reason = object(
+            "",
+            vec![
+                ("reason", word(REASONS), "What it waits for."),
+                ("detail", text(), "In a sentence, with what would change it."),
+                ("until", nullable(time()), "When it ends by itself; null: that is not known."),
+            ],
+        );
+        let schema = object(
+            "Why a job is not running.",
+            vec![
+                ("id", id(), "The job."),
+                ("state", word(JobState::ALL.map(JobState::word)), "Where it stands."),
+                ("runnable", flag(), "Whether nothing holds it back: it runs, or only waits for its turn."),
+                ("because", list(inline(reason)), "What it waits for; empty where it runs or is finished."),
+                ("note", nullable(text()), "Of a job that runs or is finished: since when."),
+            ],
+        );
+        let example = json!({
+            "id": 42, "state": "available", "runnable": false, "note": null,
+            "because": [{"reason": "no_worker", "detail": "no live worker serves queue \"emails\"; live workers serve: default", "until": null}]
+        });
+        MetaSchema { example: Some(example), ..schema }
+    }
+}
 
 /// A change to a job.
 #[derive(Debug)]

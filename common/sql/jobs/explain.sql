@@ -1,0 +1,6 @@
+-- jobs/explain
+-- Why a job is not running, a reason a row; its queue and state with each. No row: there is no such job. See
+-- sql/routines/08_explain.sql.
+select j.queue, j.state::text, e.reason, e.detail, e.until
+  from longshore.jobs j left join lateral longshore.explain(j.id) e on true
+ where j.id = $1
