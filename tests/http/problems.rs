@@ -319,7 +319,10 @@ async fn paths_and_methods() {
     for (path, allowed) in [
         ("/v1/jobs", "GET, HEAD, POST"),
         ("/v1/jobs/batch", "POST"),
-        ("/v1/jobs/1", "GET, HEAD"),
+        ("/v1/jobs/1", "DELETE, GET, HEAD, PATCH"),
+        ("/v1/jobs/1/cancel", "POST"),
+        ("/v1/jobs/1/retry", "POST"),
+        ("/v1/jobs/1/explain", "GET, HEAD"),
         ("/v1/queues", "GET, HEAD"),
         ("/v1/queues/default", "GET, HEAD"),
         ("/v1/workers", "GET, HEAD"),
