@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Subcommand;
 use longshore_common::store::read::QueueView;
 
@@ -10,7 +11,7 @@ use crate::{
     output::{self, List},
 };
 
-/// Lists the queues. A queue appears when it is first used.
+/// Lists the queues, pauses and resumes one. A queue appears when it is first used.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -24,6 +25,19 @@ pub struct Args {
 enum Word {
     /// List the queues, which is what happens without a word too
     List(ListArgs),
+    /// Let a queue take jobs and start none; those that run go on
+    Pause(NameArgs),
+    /// Let a paused queue start jobs again
+    Resume(NameArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct NameArgs {
+    /// The queue
+    name: String,
+    /// Print the queue as the API gives it
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +48,30 @@ struct ListArgs {
 }
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let list = args.command.as_ref().map_or(&args.list, |Word::List(list)| list);
+    match &args.command {
+        None => list(&args.list).await,
+        Some(Word::List(args)) => list(args).await,
+        Some(Word::Pause(args)) => pause(args, true).await,
+        Some(Word::Resume(args)) => pause(args, false).await,
+    }
+}
+
+async fn pause(args: &NameArgs, paused: bool) -> anyhow::Result<ExitCode> {
+    let store = database::connect_to_schema().await?;
+    if !store.pause_queue(&args.name, paused).await? {
+        bail!("there is no queue \"{}\" in {}; `longshore queues` lists those that there are", args.name, store.shown());
+    }
+    if args.json {
+        output::print_json(&store.queues(Some(&args.name)).await?.first())?;
+    } else if paused {
+        output::print(&format!("Queue \"{0}\" takes jobs and starts none, until: longshore queues resume {0}", args.name))?;
+    } else {
+        output::print(&format!("Queue \"{}\" starts jobs.", args.name))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(list: &ListArgs) -> anyhow::Result<ExitCode> {
     let queues = database::connect_to_schema().await?.queues(None).await?;
     if list.json {
         output::print_json(&List::whole(queues))?;
@@ -53,7 +90,7 @@ fn for_people(queues: &[QueueView]) -> String {
         let count = |n: i64| output::grouped(n.unsigned_abs());
         let waiting = |n: i64| format!("{}{}", if queue.estimated && n > 0 { "~" } else { "" }, count(n));
         table.add_row([
-            queue.name.clone(),
+            if queue.paused { format!("{} (paused)", queue.name) } else { queue.name.clone() },
             waiting(counts.available),
             count(counts.running),
             waiting(counts.scheduled),

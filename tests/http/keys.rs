@@ -16,7 +16,7 @@ use crate::{
 const EVERYWHERE: Duration = Duration::from_secs(5);
 
 /// Every route, and what it wants; `None`: any key.
-const ROUTES: [(&str, &str, Option<Scope>); 13] = [
+const ROUTES: [(&str, &str, Option<Scope>); 15] = [
     ("POST", "/v1/jobs", Some(Scope::Enqueue)),
     ("POST", "/v1/jobs/batch", Some(Scope::Enqueue)),
     ("GET", "/v1/jobs", Some(Scope::Read)),
@@ -26,6 +26,8 @@ const ROUTES: [(&str, &str, Option<Scope>); 13] = [
     ("GET", "/v1/queues/{name}", Some(Scope::Read)),
     ("GET", "/v1/workers", Some(Scope::Read)),
     ("POST", "/logout", None),
+    ("POST", "/v1/queues/{name}/pause", Some(Scope::Admin)),
+    ("POST", "/v1/queues/{name}/resume", Some(Scope::Admin)),
     // in an order in which each finds the job as it wants it
     ("PATCH", "/v1/jobs/{id}", Some(Scope::Admin)),
     ("POST", "/v1/jobs/{id}/cancel", Some(Scope::Admin)),

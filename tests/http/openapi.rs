@@ -73,7 +73,7 @@ async fn it_is_openapi_3() {
         let told: BTreeSet<&str> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
         let described: BTreeSet<&str> = names.iter().filter(|(place, _)| *place == Some("path")).filter_map(|(_, name)| *name).collect();
         assert_eq!(told, described, "{name}: what is in the path");
-        let bodiless = path == "/logout" || path.ends_with("/cancel") || path.ends_with("/retry");
+        let bodiless = path == "/logout" || ["/cancel", "/retry", "/pause", "/resume"].iter().any(|end| path.ends_with(end));
         assert_eq!(operation["requestBody"].is_object(), matches!(method, "post" | "patch") && !bodiless, "{name}");
         let bodies = operation["requestBody"]["content"].as_object().into_iter().flatten();
         let responses = operation["responses"].as_object().expect("responses");
@@ -172,6 +172,7 @@ async fn every_operation_has_an_example_and_its_problems() {
             ("post", "/logout") => vec!["204", "401", "403", "500", "503"],
             ("post", "/v1/jobs/{id}/cancel") => vec!["200", "202", "401", "403", "404", "409", "500", "503"],
             ("post", "/v1/jobs/{id}/retry") => vec!["200", "401", "403", "404", "409", "500", "503"],
+            ("post", "/v1/queues/{name}/pause" | "/v1/queues/{name}/resume") => vec!["200", "401", "403", "404", "500", "503"],
             ("patch", _) => vec!["200", "400", "401", "403", "404", "409", "413", "415", "422", "500", "503"],
             ("delete", _) => vec!["204", "401", "403", "404", "409", "500", "503"],
             ("post", "/v1/jobs") => vec!["200", "201", "400", "401", "403", "409", "413", "415", "422", "500", "503"],
@@ -264,6 +265,10 @@ async fn answers_are_as_described() {
     }
     for id in [id, 0] {
         answers.push(("/v1/jobs/{id}", "delete", api.request("DELETE", &format!("/v1/jobs/{id}"), &[], b"").await));
+    }
+    for (name, end) in [("default", "pause"), ("default", "resume"), ("nothing", "pause"), ("nothing", "resume")] {
+        let path = if end == "pause" { "/v1/queues/{name}/pause" } else { "/v1/queues/{name}/resume" };
+        answers.push((path, "post", api.request("POST", &format!("/v1/queues/{name}/{end}"), &[], b"").await));
     }
     let mut statuses = BTreeSet::new();
     for (path, method, answer) in &answers {

@@ -324,6 +324,8 @@ async fn paths_and_methods() {
         ("/v1/jobs/1/retry", "POST"),
         ("/v1/jobs/1/explain", "GET, HEAD"),
         ("/v1/queues", "GET, HEAD"),
+        ("/v1/queues/default/pause", "POST"),
+        ("/v1/queues/default/resume", "POST"),
         ("/v1/queues/default", "GET, HEAD"),
         ("/v1/workers", "GET, HEAD"),
         ("/livez", "GET, HEAD"),

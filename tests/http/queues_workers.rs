@@ -38,7 +38,7 @@ async fn queues() {
     let counts = json!({
         "scheduled": 1, "available": 2, "running": 1, "retryable": 1, "blocked": 0, "succeeded": 1, "failed": 1, "cancelled": 0
     });
-    assert_eq!(emails, json!({"name": "emails", "counts": counts, "estimated": false, "oldest_available_age": null, "workers": 1}));
+    assert_eq!(emails, json!({"name": "emails", "paused": false, "counts": counts, "estimated": false, "oldest_available_age": null, "workers": 1}));
     let reports = api.read("/v1/queues/reports").await;
     assert_eq!((&reports["workers"], &reports["counts"]["available"]), (&json!(0), &json!(1)));
 
@@ -71,5 +71,39 @@ async fn workers() {
     api.store.stop_worker(first).await.expect("stop");
     let list = api.read("/v1/workers").await;
     assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "one that has stopped is not alive: {list}");
+    api.finish().await;
+}
+
+#[tokio::test]
+async fn a_paused_queue_takes_jobs_and_starts_none() {
+    let api = Api::start().await;
+    let worker = api.worker("w", &["*=50"]).await;
+    for queue in ["emails", "reports"] {
+        api.enqueue(format!(r#"{{"kind":"echo","queue":"{queue}"}}"#)).await;
+    }
+    for _ in 0..2 {
+        let paused = api.request("POST", "/v1/queues/emails/pause", &[], b"").await;
+        assert_eq!((paused.status, &paused.json()["paused"]), (200, &json!(true)), "once more is the same");
+    }
+    let id = api.enqueue(r#"{"kind":"echo","queue":"emails"}"#).await;
+    assert_eq!(api.claim(worker, "emails", 10).await.jobs.len(), 0);
+    assert_eq!(api.claim(worker, "reports", 10).await.jobs.len(), 1, "another one goes on");
+    let explained = api.read(&format!("/v1/jobs/{id}/explain")).await;
+    assert_eq!((&explained["runnable"], &explained["because"][0]["reason"]), (&json!(false), &json!("queue_paused")), "{explained}");
+    let resumed = api.request("POST", "/v1/queues/emails/resume", &[], b"").await;
+    assert_eq!((resumed.status, &resumed.json()["paused"]), (200, &json!(false)));
+    assert_eq!(api.claim(worker, "emails", 10).await.jobs.len(), 2);
+    for path in ["/v1/queues/nothing/pause", "/v1/queues/nothing/resume", "/v1/queues/%20/pause"] {
+        problem(&api.request("POST", path, &[], b"").await, 404, &[], path);
+    }
+    // and from psql
+    let said = api.sql.query_one("select longshore.pause('emails'), longshore.resume('emails')", &[]).await.expect("there is one");
+    assert_eq!((said.get::<_, &str>(0), said.get::<_, &str>(1)), ("paused: it takes jobs and starts none", "it starts jobs"));
+    assert!(
+        api.sql
+            .query_one("select longshore.pause('nothing')", &[])
+            .await
+            .is_err_and(|error| error.as_db_error().is_some_and(|e| e.message() == "longshore.pause: there is no queue \"nothing\""))
+    );
     api.finish().await;
 }

@@ -241,3 +241,26 @@ async fn control_against_promotion() {
     }
     f.assert_no_violations().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pause_against_claim() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    let (mut before, mut after) = (0, 0);
+    for round in 0..ROUNDS {
+        let id = f.enqueue_one(job("echo")).await;
+        let lane = lane(&f).await;
+        let pausing = f.store.clone();
+        let (paused, claimed) = meet(async move { pausing.pause_queue("default", true).await.expect("pause") }, claim(f.store.clone(), worker, lane)).await;
+        assert!(paused);
+        // whoever asks after the answer to the pause gets nothing
+        assert_eq!(claim(f.store.clone(), worker, lane).await, 0, "round {round}");
+        assert!(f.store.pause_queue("default", false).await.expect("resume"));
+        let left = claim(f.store.clone(), worker, lane).await;
+        assert_eq!(claimed + left, 1, "round {round}: once, before the pause or after it");
+        (before, after) = (before + claimed, after + left);
+        assert_eq!(f.state(id).await, "running");
+    }
+    assert!(before > 0 && after > 0, "both must win sometimes: {before}, {after}");
+    f.assert_no_violations().await;
+}

@@ -43,11 +43,12 @@ impl Schema for QueueView {
     fn schema() -> MetaSchema {
         let counts = object("", JobState::ALL.map(|state| (state.word(), count(), "")).to_vec());
         let none = JobState::ALL.map(|state| (state.word().to_owned(), json!(0))).into_iter().collect::<serde_json::Map<_, _>>();
-        let example = json!({"name": "emails", "counts": none, "estimated": false, "oldest_available_age": null, "workers": 2});
+        let example = json!({"name": "emails", "paused": false, "counts": none, "estimated": false, "oldest_available_age": null, "workers": 2});
         let schema = object(
             "A queue.",
             vec![
                 ("name", name(), "Its name."),
+                ("paused", flag(), "Whether it takes jobs and starts none."),
                 ("counts", counts, "Jobs by state; of waiting jobs exact to 10,000 a kind."),
                 ("estimated", flag(), "Whether one of the counts is an estimate."),
                 ("oldest_available_age", nullable(number()), "Seconds that the longest waiting available job has waited; null: none waits."),
@@ -192,7 +193,14 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let job = NewJob::new(Kind::new("echo").expect("a name"), RawJson::empty_object());
         assert_describes(&as_enqueued(job, Origin::default(), 1, now, now, None));
-        assert_describes(&QueueView { name: "a".to_owned(), counts: Counts::default(), estimated: false, oldest_available_age: None, workers: 0 });
+        assert_describes(&QueueView {
+            name: "a".to_owned(),
+            paused: false,
+            counts: Counts::default(),
+            estimated: false,
+            oldest_available_age: None,
+            workers: 0,
+        });
         let (id, host, version) = ("a:1:2".to_owned(), "a".to_owned(), "1".to_owned());
         assert_describes(&WorkerView { id, host, version, queues: vec![], kinds: vec![], running: 0, since: now, last_seen: now, last_poll: None });
         assert_describes(&Explanation { id: 1, queue: String::new(), state: JobState::Running, runnable: true, because: vec![], note: None });

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use longshore_common::store::read::QueueView;
+use longshore_common::{job::QueueName, store::read::QueueView};
 use poem_openapi::{OpenApi, param::Path};
 
 use super::Page;
 use crate::{
-    openapi::{Caller, Nothing, Output, Read, Reading, Refusal},
+    auth::Access,
+    openapi::{Admin, Caller, Nothing, Output, Read, Reading, Refusal},
     problem::ApiError,
     state::State,
 };
@@ -33,13 +34,49 @@ impl QueueRoutes {
     /// Scope: `read`.
     #[oai(path = "/v1/queues/:name", method = "get")]
     async fn read(&self, caller: Caller<Read>, name: Path<String>) -> Result<Output<QueueView>, Refusal<Reading>> {
-        let store = self.0.store()?;
-        // a name that no queue may have is not asked for: PostgreSQL would refuse some; nor is one beyond the key's limit,
-        // which is told as if it was not there
-        let found = match longshore_common::job::QueueName::new(&name.0) {
-            Ok(name) if caller.reaches(&name) => store.queues(Some(&name)).await?.into_iter().next(),
-            _ => None,
-        };
-        Ok(Output(found.ok_or(ApiError::NotFound { what: "queue", name: name.0 })?))
+        let name = reached(&caller, &name.0)?;
+        Ok(Output(self.queue(&name).await?))
     }
+
+    /// Pause a queue
+    ///
+    /// It takes jobs and starts none; those that run go on. One that is paused already stays so. Scope: `admin`.
+    #[oai(path = "/v1/queues/:name/pause", method = "post")]
+    async fn pause(&self, caller: Caller<Admin>, name: Path<String>) -> Result<Output<QueueView>, Refusal<Reading>> {
+        Ok(Output(self.set_paused(&caller, &name.0, true).await?))
+    }
+
+    /// Resume a queue
+    ///
+    /// It starts jobs again, at once. One that is not paused stays so. Scope: `admin`.
+    #[oai(path = "/v1/queues/:name/resume", method = "post")]
+    async fn resume(&self, caller: Caller<Admin>, name: Path<String>) -> Result<Output<QueueView>, Refusal<Reading>> {
+        let queue = self.set_paused(&caller, &name.0, false).await?;
+        self.0.waker.wake(&queue.name);
+        Ok(Output(queue))
+    }
+}
+
+impl QueueRoutes {
+    async fn set_paused(&self, access: &Access, name: &str, paused: bool) -> Result<QueueView, ApiError> {
+        let name = reached(access, name)?;
+        if !self.0.store()?.pause_queue(&name, paused).await? {
+            return Err(no_queue(&name));
+        }
+        self.queue(&name).await
+    }
+
+    async fn queue(&self, name: &QueueName) -> Result<QueueView, ApiError> {
+        self.0.store()?.queues(Some(name)).await?.into_iter().next().ok_or_else(|| no_queue(name))
+    }
+}
+
+/// A name that no queue may have is not asked for: PostgreSQL would refuse some; nor is one beyond the key's limit, which is
+/// told as if it was not there.
+fn reached(access: &Access, name: &str) -> Result<QueueName, ApiError> {
+    QueueName::new(name).ok().filter(|name| access.reaches(name)).ok_or_else(|| no_queue(name))
+}
+
+fn no_queue(name: &str) -> ApiError {
+    ApiError::NotFound { what: "queue", name: name.to_owned() }
 }

@@ -8,7 +8,8 @@ select q.name,
        extract(epoch from now() - min(l.oldest))::float8,
        (select count(*) from longshore.workers w
          where w.stopped_at is null and w.last_seen > now() - w.lease
-           and exists (select from unnest(w.queues) s where split_part(s, '=', 1) in (q.name, '*')))
+           and exists (select from unnest(w.queues) s where split_part(s, '=', 1) in (q.name, '*'))),
+       q.paused_at is not null
   from longshore.queues q
   left join lateral (
     select case when r.n > 10000 then greatest(r.n, (select c.reltuples::bigint from pg_class c where c.oid = 'longshore.ready'::regclass)) else r.n end as available,
@@ -28,4 +29,4 @@ select q.name,
      where l.queue = q.queue
   ) l on true
  where $1::text is null or q.name = $1
- group by q.queue, q.name order by q.name
+ group by q.queue, q.name, q.paused_at order by q.name

@@ -5,6 +5,8 @@
 -- takes, keeps the order (priority, run_at, id) exactly and skips rows that another claim has locked. Lanes that the
 -- worker does not serve are other index ranges and are never read. claim_1, _4, _16 and _64 differ in the number of arms.
 --
+-- All lanes are of one queue. A paused one gives nothing: a claim that began before the pause may still end after it.
+--
 -- Guard: a row is deleted from ready by the transaction that writes it into running, and a worker that was declared
 -- dead gets nothing. Index: ready_order.
 do $do$
@@ -35,7 +37,9 @@ begin
   return query
   with c as (
     delete from longshore.ready where ctid = any(array(%2$s
-      limit case when exists (select from longshore.workers w where w.worker = p_worker and w.stopped_at is null) then p_n else 0 end
+      limit case when exists (select from longshore.workers w where w.worker = p_worker and w.stopped_at is null)
+                  and not exists (select from longshore.lanes l join longshore.queues q using (queue) where l.lane = p_lanes[1] and q.paused_at is not null)
+                 then p_n else 0 end
       for update%3$s skip locked))
     returning id, (attempt + 1)::smallint attempt, lane
   ), l as materialized (

@@ -57,7 +57,7 @@ create view longshore.queues_overview as
          (select count(*) from longshore.running x where x.lane = l.lane) as running,
          (select count(*) from longshore.scheduled s where s.lane = l.lane and s.attempt = 0) as scheduled,
          (select count(*) from longshore.scheduled s where s.lane = l.lane and s.attempt > 0) as retryable,
-         t.succeeded, t.failed, t.cancelled,
+         t.succeeded, t.failed, t.cancelled, q.paused_at is not null as paused,
          (select date_trunc('milliseconds', now() - min(h.run_at)) from
            (select r.run_at from longshore.ready r where r.lane = l.lane order by r.lane, r.priority, r.run_at limit 1) h) as "oldest waits"
     from longshore.queues q

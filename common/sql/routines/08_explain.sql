@@ -12,6 +12,7 @@ declare
   v_serving text[]; -- what live workers serve
   v_kinds text[];   -- what those know that serve this job's queue
   v_ahead int;
+  v_paused timestamptz;
 begin
   select * into j from longshore.jobs i where i.id = explain.job;
   if not found then
@@ -24,6 +25,10 @@ begin
   elsif j.finished_at is not null then
     return query select 'finished', format('it is %s since %s', j.state, j.finished_at::timestamptz(0)), null::timestamptz;
     return;
+  end if;
+  select q.paused_at into v_paused from longshore.queues q where q.name = j.queue;
+  if v_paused is not null then
+    return query select 'queue_paused', format('queue "%s" is paused since %s; to go on: select longshore.resume(''%s'')', j.queue, v_paused::timestamptz(0), j.queue), null::timestamptz;
   end if;
   if j.state = 'scheduled' then
     return query select 'not_due', 'its run_at is in the future', j.run_at;

@@ -263,3 +263,26 @@ begin
   return 'available, with one more attempt';
 end $$;
 comment on function longshore.retry is 'make a finished or retryable job available, with one more attempt';
+
+-- Pausing what is paused, and resuming what runs, changes nothing.
+create or replace function longshore.pause(queue text) returns text language plpgsql as $$
+begin
+  update longshore.queues q set paused_at = now() where q.name = pause.queue and q.paused_at is null;
+  if not found and not exists (select from longshore.queues q where q.name = pause.queue) then
+    raise exception 'longshore.pause: there is no queue "%"', pause.queue using errcode = 'no_data_found', hint = 'a queue is there when it was first used';
+  end if;
+  return 'paused: it takes jobs and starts none';
+end $$;
+comment on function longshore.pause is 'let a queue take jobs and start none';
+
+create or replace function longshore.resume(queue text) returns text language plpgsql as $$
+begin
+  update longshore.queues q set paused_at = null where q.name = resume.queue and q.paused_at is not null;
+  if found then
+    perform pg_notify('longshore_wake', resume.queue);
+  elsif not exists (select from longshore.queues q where q.name = resume.queue) then
+    raise exception 'longshore.resume: there is no queue "%"', resume.queue using errcode = 'no_data_found';
+  end if;
+  return 'it starts jobs';
+end $$;
+comment on function longshore.resume is 'let a paused queue start jobs again';

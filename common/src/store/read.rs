@@ -13,6 +13,7 @@ use crate::{
 
 const GET: Statement = statement!("read a job", "jobs/get.sql");
 const HISTORY: Statement = statement!("read the history of a job", "jobs/history.sql");
+const PAUSE: Statement = statement!("pause or resume a queue", "queues/pause.sql");
 const QUEUES: Statement = statement!("list the queues", "queues/list.sql");
 
 /// What a list of jobs is narrowed to; everything that is given must hold.
@@ -54,6 +55,8 @@ pub struct Fields {
 pub struct QueueView {
     /// Its name.
     pub name: String,
+    /// Whether it takes jobs and starts none.
+    pub paused: bool,
     /// Jobs by state.
     pub counts: Counts,
     /// Whether one of the counts of waiting jobs is an estimate.
@@ -122,6 +125,15 @@ impl Store {
         rows.iter().map(|row| view(row, fields)).collect()
     }
 
+    /// Lets a queue start jobs, or not; false: there is no such queue. What runs goes on; a claim that is under way may
+    /// still bring jobs.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn pause_queue(&self, name: &str, paused: bool) -> Result<bool, StoreError> {
+        Ok(!self.query(PAUSE, &[&name, &paused]).await?.is_empty())
+    }
+
     /// All queues, by name; with a name, that one.
     ///
     /// # Errors
@@ -145,6 +157,7 @@ impl Store {
                 estimated: row.get(8),
                 oldest_available_age: row.get(9),
                 workers: row.get(10),
+                paused: row.get(11),
             })
             .collect())
     }
