@@ -151,6 +151,24 @@ async fn a_retry_allows_one_more_attempt_and_forgives() {
 }
 
 #[tokio::test]
+async fn a_cancelled_job_keeps_the_error_of_its_last_attempt() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    for n in 0..2 {
+        let lease = f.leased(worker, parsed(&format!(r#"{{"kind": "echo", "args": {n}}}"#))).await;
+        let failed = Outcome::Failed { error: "no luck".to_owned(), retry_in: Some(std::time::Duration::from_hours(1)) };
+        f.store.report(&[(lease, failed)]).await.expect("report");
+        f.store.cancel(lease.id).await.expect("waits");
+        let job = f.store.job(lease.id).await.expect("read").expect("is there");
+        assert_eq!((job.state, job.attempt, job.error.as_deref()), (JobState::Cancelled, 1, Some("no luck")));
+    }
+    let never_ran = f.enqueue_one(job("echo")).await;
+    f.store.cancel(never_ran).await.expect("waits");
+    assert_eq!(f.store.job(never_ran).await.expect("read").expect("is there").error, None);
+    f.assert_no_violations().await;
+}
+
+#[tokio::test]
 async fn a_retry_does_not_take_a_key_that_another_job_holds() {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;
@@ -174,10 +192,11 @@ async fn a_change_changes_what_it_names() {
     let worker = f.worker("w").await;
     let id = f.enqueue_one(parsed(r#"{"kind": "echo", "args": {"a": 1}, "tags": ["old"], "meta": {"x": 1}, "delay": "1h"}"#)).await;
     let change = |text: &str| Change::parse(text.as_bytes()).expect("fine");
+    let due = f.store.job(id).await.expect("read").expect("is there").run_at;
     assert_eq!(f.store.change(id, &change(r#"{"tags": ["new"], "args": [1.50], "max_attempts": 2}"#)).await.expect("waits"), Effect::Changed);
     let job = f.store.job(id).await.expect("read").expect("is there");
     assert_eq!((job.state, job.tags, job.meta.as_str(), job.max_attempts, job.priority), (JobState::Scheduled, vec!["new".to_owned()], r#"{"x": 1}"#, 2, 0));
-    assert_eq!(job.args.as_ref().map(RawJson::as_str), Some("[1.50]"));
+    assert_eq!((job.args.as_ref().map(RawJson::as_str), job.run_at), (Some("[1.50]"), due), "what is not named stays");
     assert_eq!((f.count("longshore.labels where label = 't:old'").await, f.count("longshore.labels where label in ('t:new', 'm:x=1')").await), (0, 2));
     f.store.change(id, &change(r#"{"run_at": "2000-01-01T00:00:00Z", "priority": -5, "meta": {}}"#)).await.expect("waits");
     assert_eq!(f.state(id).await, "available");

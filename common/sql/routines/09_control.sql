@@ -38,8 +38,12 @@ begin
       met := v_place.met;
       if met is not null then
         with f as (
-          insert into longshore.finished (id, lane, state, attempt)
-          select j.id, j.lane, 'cancelled', v_place.attempt from longshore.job_data j where j.id = cancel_jobs.id
+          -- with the error of its last attempt, as every finished job has
+          insert into longshore.finished (id, lane, state, attempt, error)
+          select j.id, j.lane, 'cancelled', v_place.attempt,
+                 case when v_place.attempt > 0 then
+                   (select a.error from longshore.attempts a where a.id = j.id and a.error is not null order by a.lease desc limit 1) end
+            from longshore.job_data j where j.id = cancel_jobs.id
           returning lane
         )
         insert into longshore.tally (lane, state, n) select f.lane, 'cancelled', 1 from f;
@@ -90,8 +94,10 @@ begin
         met := f.state;
         -- another one that is not finished holds the key; where both are unique only while they wait, one that waits
         if j.unique_key is not null then
-          select max(o.id) into standing from longshore.job_data o join longshore.lanes l on l.lane = o.lane
-           where o.unique_key = j.unique_key and l.kind = j.kind and o.id <> retry_jobs.id
+          -- (ids holds all with this key that are not finished, however many ended ones have it)
+          select max(o.id) into standing
+            from longshore.uniques k cross join unnest(k.ids) c(id) join longshore.job_data o on o.id = c.id
+           where k.kind = j.kind and k.key = j.unique_key and o.id <> retry_jobs.id
              and not exists (select from longshore.finished i where i.id = o.id)
              and (o.unique_while is distinct from 'waiting' or j.unique_while is distinct from 'waiting'
                   or not exists (select from longshore.running x where x.id = o.id));
@@ -199,7 +205,8 @@ begin
          where j.id = p_id and l.label = x.label and l.id = p_id;
       end if;
       update longshore.job_data j
-         set priority = coalesce(p_priority, j.priority), run_at = coalesce(greatest(p_run_at, now()), j.run_at), args = coalesce(p_args, j.args),
+         set priority = coalesce(p_priority, j.priority), args = coalesce(p_args, j.args),
+             run_at = case when p_run_at is null then j.run_at else greatest(p_run_at, now()) end, -- greatest(null, now()) is now()
              max_attempts = coalesce(p_max_attempts, j.max_attempts), meta = coalesce(p_meta, j.meta),
              tags = case when p_tags is not null then array(select json_array_elements_text(p_tags)) else j.tags end
        where j.id = p_id;
