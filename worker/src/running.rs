@@ -144,8 +144,12 @@ impl Running {
                      but its thread is lost until it returns: use spawn_blocking in it"
                 );
                 abort(&entry);
-                let error = format!("{}; it is stuck: it ignored its deadline", attempt::timed_out(entry.job.timeout));
-                self.report(entry, Outcome::TimedOut { error }).await;
+                let outcome = if entry.cancellation.is_cancelled() {
+                    Outcome::Cancelled { error: Some("it is stuck: it ignored that it was cancelled".to_owned()) }
+                } else {
+                    Outcome::TimedOut { error: format!("{}; it is stuck: it ignored its deadline", attempt::timed_out(entry.job.timeout)) }
+                };
+                self.report(entry, outcome).await;
             }
         }
     }
