@@ -98,12 +98,12 @@ pub enum ApiError {
     #[error("{0}")]
     NotNow(NotNow),
     /// A job that is to be retried has a unique key that another one holds.
-    #[error("the unique key of job {id} is held by job {standing}")]
+    #[error("the unique key of job {id} is held by another")]
     RetryKeyHeld {
         /// The job.
         id: i64,
-        /// Who holds its key.
-        standing: i64,
+        /// Who holds its key; `None`: a job of a queue to which the request's API key does not reach.
+        standing: Option<i64>,
     },
     /// The body is larger than is allowed.
     #[error("body larger than {0} bytes")]
@@ -225,7 +225,10 @@ impl ApiError {
                 format!("the unique key \"{key}\" is held by a job of a queue to which this API key does not reach; nothing was enqueued").into(),
             ),
             Self::NotNow(why) => (Kind::Conflict, why.to_string().into()),
-            Self::RetryKeyHeld { id, standing } => (Kind::Conflict, format!("the unique key of job {id} is held by job {standing}").into()),
+            Self::RetryKeyHeld { id, standing: Some(standing) } => (Kind::Conflict, format!("the unique key of job {id} is held by job {standing}").into()),
+            Self::RetryKeyHeld { id, standing: None } => {
+                (Kind::Conflict, format!("the unique key of job {id} is held by a job of a queue to which this API key does not reach").into())
+            }
             Self::TooLarge(limit) => (Kind::TooLarge, format!("at most {limit} bytes are allowed").into()),
             Self::UnsupportedMediaType { found, allowed } => (Kind::UnsupportedMediaType, format!("\"{found}\" is not taken here; send {allowed}").into()),
             Self::BodyUnread(_) => (Kind::Malformed, "the body ended early or could not be read".into()),
@@ -298,7 +301,7 @@ impl From<ControlError> for ApiError {
         match error {
             ControlError::NoJob(id) => Self::NotFound { what: "job", name: id.to_string() },
             ControlError::NotNow { why, .. } => Self::NotNow(why),
-            ControlError::KeyHeld { id, standing } => Self::RetryKeyHeld { id, standing },
+            ControlError::KeyHeld { id, standing } => Self::RetryKeyHeld { id, standing: Some(standing) },
             ControlError::TooFewAttempts { attempt, .. } => Self::Invalid(vec![Fault {
                 pointer: "/max_attempts".to_owned(),
                 detail: format!("must be above {attempt}: the job has had as many attempts").into(),

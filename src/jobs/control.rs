@@ -87,7 +87,7 @@ fn told(effect: Effect) -> String {
 
 pub async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let store = database::connect_to_schema().await?;
-    let Some(explanation) = store.explain(args.id).await? else {
+    let Some(explanation) = store.explain(args.id, None).await? else {
         bail!("there is no job {} in {}: it was never there, or finished so long ago that it was forgotten", args.id, store.shown());
     };
     if args.json {

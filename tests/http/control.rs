@@ -96,6 +96,27 @@ async fn a_key_that_is_held_is_not_taken_back() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_held_elsewhere_leads_nowhere() {
+    let (api, (all, ours)) = Api::start_after(&[], async |store| {
+        (create_key(store, "all", &[Scope::Admin], &[]).await, create_key(store, "ours", &[Scope::Admin], &["ours"]).await)
+    })
+    .await;
+    let enqueue = async |queue: &str| {
+        let job = json!({"kind": "echo", "queue": queue, "unique": {"key": "k"}});
+        api.with_key(&all, "POST", "/v1/jobs", &job.to_string()).await.json()["id"].as_i64().expect("enqueued")
+    };
+    let first = enqueue("ours").await;
+    assert_eq!(api.with_key(&ours, "POST", &format!("/v1/jobs/{first}/cancel"), "").await.status, 200);
+    let second = enqueue("theirs").await;
+    let path = format!("/v1/jobs/{first}/retry");
+    let told = problem(&api.with_key(&all, "POST", &path, "").await, 409, &[], "it is held");
+    assert_eq!(told["detail"], format!("the unique key of job {first} is held by job {second}"));
+    let told = problem(&api.with_key(&ours, "POST", &path, "").await, 409, &[], "it is held elsewhere");
+    assert_eq!(told["detail"], format!("the unique key of job {first} is held by a job of a queue to which this API key does not reach"));
+    api.finish().await;
+}
+
+#[tokio::test]
 async fn who_may_control() {
     let (api, keys) = Api::start_after(&[], async |store| {
         let mut keys = Vec::new();

@@ -36,7 +36,10 @@ async fn every_reason() {
     assert_eq!((&whole["state"], &whole["note"]), (&json!("available"), &Value::Null));
     let (runnable, said, whole) = explained(&api, other).await;
     assert_eq!((runnable, said), (false, reasons(&["no_worker"])));
-    assert_eq!(whole["because"][0]["detail"], "no live worker serves queue \"emails\"; live workers serve: default=1");
+    assert_eq!(
+        whole["because"][0]["detail"],
+        "no live worker serves queue \"emails\"; live workers serve: default=1; name it in LONGSHORE_WORKER__QUEUES of one"
+    );
     let (runnable, said, _) = explained(&api, unknown).await;
     assert_eq!((runnable, said), (false, reasons(&["no_handler"])));
     let (runnable, said, whole) = explained(&api, later).await;
@@ -56,9 +59,33 @@ async fn every_reason() {
     let (runnable, said, whole) = explained(&api, first).await;
     assert_eq!((runnable, said, &whole["state"]), (false, vec![], &json!("cancelled")));
     assert!(whole["note"].as_str().is_some_and(|note| note.starts_with("it is cancelled since")), "{whole}");
+    for (outcome, word) in [(Outcome::Succeeded { result: None }, "succeeded"), (Outcome::Discarded { error: "no".to_owned() }, "failed")] {
+        let lease = api.claim(worker, "default", 1).await.jobs[0].lease;
+        api.store.report(&[(lease, outcome)]).await.expect("report");
+        let (runnable, said, whole) = explained(&api, lease.id).await;
+        assert_eq!((runnable, said, &whole["state"]), (false, vec![], &json!(word)), "{whole}");
+        api.enqueue(r#"{"kind": "echo"}"#).await;
+    }
     for id in ["0", "4000000", "x", "+1"] {
         problem(&api.get(&format!("/v1/jobs/{id}/explain")).await, 404, &[], id);
     }
+    api.finish().await;
+}
+
+#[tokio::test]
+async fn no_other_queue_is_named() {
+    let (api, (all, ours)) = Api::start_after(&[], async |store| {
+        (create_key(store, "all", &[Scope::Admin], &[]).await, create_key(store, "ours", &[Scope::Admin], &["ours", "more"]).await)
+    })
+    .await;
+    let id = api.with_key(&all, "POST", "/v1/jobs", r#"{"kind": "echo", "queue": "ours"}"#).await.json()["id"].clone();
+    let detail = async |key: &str| api.with_key(key, "GET", &format!("/v1/jobs/{id}/explain"), "").await.json()["because"][0]["detail"].clone();
+    api.worker("w1", &["theirs=5"]).await;
+    let remedy = "; name it in LONGSHORE_WORKER__QUEUES of one";
+    assert_eq!(detail(&all).await, format!("no live worker serves queue \"ours\"; live workers serve: theirs=5{remedy}"));
+    assert_eq!(detail(&ours).await, format!("no live worker serves queue \"ours\"; live workers serve others{remedy}"));
+    api.worker("w2", &["more=1"]).await;
+    assert_eq!(detail(&ours).await, format!("no live worker serves queue \"ours\"; live workers serve: more=1{remedy}"));
     api.finish().await;
 }
 

@@ -22,12 +22,12 @@ async fn each_reason() {
     assert!(because(&f, next).await[0].starts_with("behind: 1 job of its queue come"), "{:?}", because(&f, next).await);
 
     let unknown = f.enqueue_one(job("unheard_of")).await;
-    assert_eq!(because(&f, unknown).await, ["no_handler: no live worker has a handler for kind \"unheard_of\"; they have: echo"]);
+    assert_eq!(because(&f, unknown).await, ["no_handler: no live worker has a handler for kind \"unheard_of\"; they have: echo; start one that has it"]);
     let behind = f.enqueue_one(job("echo")).await;
     assert!(because(&f, behind).await[0].starts_with("behind: 2 jobs of its queue"), "the unknown kind delays nobody: {:?}", because(&f, behind).await);
 
     let later = f.enqueue_one(parsed(r#"{"kind":"echo","delay":"1h"}"#)).await;
-    assert_eq!(because(&f, later).await, ["not_due: its run_at is in the future (until …)"]);
+    assert_eq!(because(&f, later).await, ["not_due: its run_at is in the future; an earlier one starts it sooner (until …)"]);
     let hopeless = f.enqueue_one(parsed(r#"{"kind":"unheard_of","delay":"1h"}"#)).await;
     assert_eq!(because(&f, hopeless).await.len(), 2, "all reasons at once: {:?}", because(&f, hopeless).await);
 
@@ -35,7 +35,10 @@ async fn each_reason() {
     assert!(because(&f, id).await[0].starts_with("running: it runs since "), "{:?}", because(&f, id).await);
 
     f.run("update longshore.workers set queues = '{emails=10}'").await;
-    assert_eq!(because(&f, next).await, ["no_worker: no live worker serves queue \"default\"; live workers serve: emails=10"]);
+    assert_eq!(
+        because(&f, next).await,
+        ["no_worker: no live worker serves queue \"default\"; live workers serve: emails=10; name it in LONGSHORE_WORKER__QUEUES of one"]
+    );
     let mail = f.enqueue_one(in_queue("emails", job("echo"))).await;
     assert!(because(&f, mail).await[0].starts_with("behind: "), "{:?}", because(&f, mail).await);
     f.run("update longshore.workers set last_seen = now() - interval '31 s'").await;
@@ -52,7 +55,7 @@ async fn after_a_failure_and_after_the_end() {
     f.store.rescue().await.expect("rescue");
     let said = because(&f, lost.id).await;
     assert!(said[0].starts_with("retry_wait: attempt 1 of 25 failed (its worker w was not heard of"), "{said:?}");
-    assert!(said[0].ends_with("(until …)") && said[1].starts_with("no_worker: "), "{said:?}");
+    assert!(said[0].ends_with(&format!("to have it now: select longshore.retry({}) (until …)", lost.id)) && said[1].starts_with("no_worker: "), "{said:?}");
     let done = f.enqueue_one(parsed(r#"{"kind":"echo","expires_in":0.001}"#)).await;
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     f.run("select longshore.expire(10)").await;

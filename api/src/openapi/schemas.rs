@@ -209,7 +209,15 @@ mod tests {
 
     #[test]
     fn examples_have_the_fields_that_are_described() {
-        for schema in [JobView::schema(), Problem::schema(), EnqueuedBatch::schema(), NewBatch::schema(), super::NewJob::schema(), JobChange::schema()] {
+        for schema in [
+            JobView::schema(),
+            Problem::schema(),
+            EnqueuedBatch::schema(),
+            NewBatch::schema(),
+            super::NewJob::schema(),
+            JobChange::schema(),
+            Explanation::schema(),
+        ] {
             let described: BTreeSet<&str> = schema.properties.iter().map(|(name, _)| *name).collect();
             let example = schema.example.expect("has one");
             assert!(example.as_object().expect("an object").keys().all(|key| described.contains(key.as_str())), "{example}");

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use longshore_common::job::{Change, Effect, JobView};
+use longshore_common::{
+    job::{Change, Effect, JobView},
+    store::control::ControlError,
+};
 use poem_openapi::{ApiResponse, OpenApi, param::Path};
 
 use super::jobs::{job_id, no_job};
@@ -57,7 +60,13 @@ impl ControlRoutes {
     #[oai(path = "/v1/jobs/:id/retry", method = "post")]
     async fn retry(&self, caller: Caller<Admin>, id: Path<String>) -> Result<Output<JobView>, Refusal<Controlling>> {
         let id = self.reached(&caller, &id.0).await?;
-        self.0.store()?.retry(id).await?;
+        match self.0.store()?.retry(id).await {
+            // unique keys reach over all queues of a kind; of a job beyond the caller's, nothing is told
+            Err(ControlError::KeyHeld { standing, .. }) if !self.reaches(&caller, standing).await? => {
+                return Err(ApiError::RetryKeyHeld { id, standing: None }.into());
+            }
+            retried => retried?,
+        };
         let job = self.job(id).await?;
         self.0.waker.wake(&job.queue);
         Ok(Output(job))
@@ -95,11 +104,12 @@ impl ControlRoutes {
     /// The id, if it is one. For a key that is limited to queues, a job of another one is not there; a job's queue never changes.
     async fn reached(&self, caller: &Caller<Admin>, id: &str) -> Result<i64, ApiError> {
         let number = job_id(id)?;
-        let store = self.0.store()?;
-        if caller.queues().is_some() && !store.job(number).await?.is_some_and(|job| caller.reaches(&job.queue)) {
-            return Err(no_job(id));
-        }
-        Ok(number)
+        if self.reaches(caller, number).await? { Ok(number) } else { Err(no_job(id)) }
+    }
+
+    /// Whether a job is of a queue that the caller may know.
+    async fn reaches(&self, caller: &Caller<Admin>, id: i64) -> Result<bool, ApiError> {
+        Ok(caller.queues().is_none() || self.0.store()?.job(id).await?.is_some_and(|job| caller.reaches(&job.queue)))
     }
 
     /// The job as it now is.

@@ -22,7 +22,7 @@ impl ExplainRoutes {
     /// Why it is not running, each reason with what would change it. Scope: `read`.
     #[oai(path = "/v1/jobs/:id/explain", method = "get")]
     async fn explain(&self, caller: Caller<Read>, id: Path<String>) -> Result<Output<Explanation>, Refusal<Reading>> {
-        let found = self.0.store()?.explain(job_id(&id.0)?).await?;
+        let found = self.0.store()?.explain(job_id(&id.0)?, caller.queues()).await?;
         // one of another queue is told as if it was not there
         let explanation = found.filter(|explanation| caller.reaches(&explanation.queue)).ok_or_else(|| no_job(&id.0))?;
         Ok(Output(explanation))

@@ -50,12 +50,13 @@ impl Explanation {
 }
 
 impl Store {
-    /// Why a job is not running; `None`: there is none with that id.
+    /// Why a job is not running; `None`: there is none with that id. For a caller who may know these queues only, no other is
+    /// named.
     ///
     /// # Errors
     /// Where the database is away.
-    pub async fn explain(&self, id: i64) -> Result<Option<Explanation>, StoreError> {
-        let rows = self.query(EXPLAIN, &[&id]).await?;
+    pub async fn explain(&self, id: i64, queues: Option<&[String]>) -> Result<Option<Explanation>, StoreError> {
+        let rows = self.query(EXPLAIN, &[&id, &queues]).await?;
         let Some(first) = rows.first() else { return Ok(None) };
         let word: Option<&str> = field(first, "state", "jobs", id)?;
         let state = word.and_then(JobState::from_word).ok_or_else(|| StoreError::Corrupt {

@@ -27,7 +27,7 @@ fn job_fields() -> Vec<Field> {
         ("run_at", time(), "Not before."),
         ("expires_at", nullable(time()), "Cancelled if not started by then."),
         ("attempt", count(), "Attempts that have started and count."),
-        ("max_attempts", integer(1.0, 1000.0), "Attempts at most."),
+        ("max_attempts", integer(1.0, 32767.0), "Attempts at most; above 1000 only by retries by hand."),
         ("timeout", nullable(number()), "Seconds that one attempt may run; null: for ever."),
         ("tags", list(inline(text())), "For searching."),
         ("meta", free_object(), "For searching, and the caller's own notes."),
@@ -134,7 +134,7 @@ impl Schema for Explanation {
         );
         let example = json!({
             "id": 42, "state": "available", "runnable": false, "note": null,
-            "because": [{"reason": "no_worker", "detail": "no live worker serves queue \"emails\"; live workers serve: default", "until": null}]
+            "because": [{"reason": "no_worker", "detail": "no live worker serves queue \"emails\"; live workers serve: default; name it in LONGSHORE_WORKER__QUEUES of one", "until": null}]
         });
         MetaSchema { example: Some(example), ..schema }
     }
