@@ -13,7 +13,7 @@ use longshore_common::{
     store::{
         Store,
         enqueue::{Enqueued, Origin},
-        listen::Waker,
+        listen::{Channel, Waker},
     },
 };
 use serde_json::json;
@@ -75,7 +75,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Wakes the workers of these queues, and returns when that was heard: this program's end would cut it off.
 async fn wake(store: &Store, queues: &BTreeSet<String>) {
     let stop = CancellationToken::new();
-    let mut heard = store.listen(stop.clone());
+    let mut heard = store.listen(Channel::Work, stop.clone());
     let mut unheard = queues.clone();
     let woken = async {
         heard.recv().await; // it listens

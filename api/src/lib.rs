@@ -22,6 +22,7 @@ mod request;
 mod routes;
 mod server;
 mod state;
+mod waiting;
 
 pub use self::{
     probe::{Unwell, health},

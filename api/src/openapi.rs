@@ -21,7 +21,7 @@ use serde::Serialize;
 
 pub use self::{
     caller::{Admin, Any, Caller, Enqueue, Read},
-    extract::{BatchBody, ChangeBody, JobBody, JobQuery, LoginBody},
+    extract::{BatchBody, ChangeBody, JobBody, JobQuery, LoginBody, WaitQuery, asks_to_wait},
     schema::Schema,
 };
 use crate::problem::{self, ApiError, Kind};
@@ -83,6 +83,13 @@ impl Problems for Listing {
 pub enum Reading {}
 impl Problems for Reading {
     const KINDS: &'static [Kind] = &[Kind::NotFound];
+}
+
+/// The problems of endpoints that read one thing when something has become of it.
+#[derive(Debug)]
+pub enum Awaiting {}
+impl Problems for Awaiting {
+    const KINDS: &'static [Kind] = &[Kind::NotFound, Kind::Invalid];
 }
 
 /// The problems of endpoints that enqueue.

@@ -119,6 +119,9 @@ pub enum ApiError {
     /// The connection broke, or the body is not framed as HTTP asks.
     #[error("the body could not be read")]
     BodyUnread(#[source] std::io::Error),
+    /// As many requests wait for jobs as may.
+    #[error("too many requests wait")]
+    TooManyWait,
     /// It was not done in time.
     #[error("not done within {}", duration::display(*.0))]
     TimedOut(Duration),
@@ -233,6 +236,7 @@ impl ApiError {
             Self::UnsupportedMediaType { found, allowed } => (Kind::UnsupportedMediaType, format!("\"{found}\" is not taken here; send {allowed}").into()),
             Self::BodyUnread(_) => (Kind::Malformed, "the body ended early or could not be read".into()),
             Self::TimedOut(limit) => (Kind::Unavailable, format!("not done within {}; it is not known whether it will be", duration::display(*limit)).into()),
+            Self::TooManyWait => (Kind::Unavailable, "as many requests wait for jobs as may at once; ask without wait, or later".into()),
             Self::NoSchema => {
                 (Kind::Unavailable, "the schema is not there yet: the database has not been reached since the start, or is being migrated".into())
             }

@@ -20,6 +20,7 @@ use uuid::Builder;
 use crate::{
     auth::{self, Keys},
     guard::Guard,
+    openapi,
     problem::{self, ApiError, Cause},
 };
 
@@ -56,12 +57,14 @@ impl<E: Endpoint<Output = Response>> EveryRequest<E> {
     }
 
     async fn answer(&self, request: Request) -> Response {
+        // what it asks to wait comes on top
+        let limit = self.timeout + openapi::asks_to_wait(&request);
         let work = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        match tokio::time::timeout(self.timeout, work).await {
+        match tokio::time::timeout(limit, work).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(error))) => problem::from_poem(error),
             Ok(Err(panic)) => ApiError::Panicked(words_of(&*panic)).as_response(),
-            Err(_) => ApiError::TimedOut(self.timeout).as_response(),
+            Err(_) => ApiError::TimedOut(limit).as_response(),
         }
     }
 }

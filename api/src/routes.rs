@@ -140,6 +140,7 @@ fn is_traceparent(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use longshore_common::{settings::Settings, store::Store};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::auth::{Keys, needs_no_key};
@@ -147,7 +148,7 @@ mod tests {
     fn state() -> Arc<State> {
         let url = ("LONGSHORE_DATABASE__URL".to_owned(), "postgres://nobody@127.0.0.1:1/nothing".to_owned());
         let settings = Settings::from_environment([url].into()).expect("fine");
-        Arc::new(State::new(Store::new(&settings.database, "test", settings.api.timeout).expect("connects later"), Keys::new(true)))
+        Arc::new(State::new(Store::new(&settings.database, "test", settings.api.timeout).expect("connects later"), Keys::new(true), &CancellationToken::new()))
     }
 
     #[tokio::test]

@@ -99,11 +99,11 @@ pub fn start(settings: &Settings, stop: CancellationToken) -> Result<RunningApi,
 async fn serve(settings: Settings, store: Store, listener: TcpListener, stop: CancellationToken) -> Result<(), StartError> {
     let timeout = settings.api.timeout;
     let listen = settings.api.listen;
-    let state = Arc::new(State::new(store.clone(), Keys::new(listen.ip().is_loopback() || settings.api.open)));
-    let endpoint = EveryRequest::around(routes::routes(&state), Guard::new(&settings.api.hosts), state.keys.clone(), timeout);
     // stops when the API is told to, and when it cannot go on
     let stop = stop.child_token();
     let _stops_the_rest = stop.clone().drop_guard();
+    let state = Arc::new(State::new(store.clone(), Keys::new(listen.ip().is_loopback() || settings.api.open), &stop));
+    let endpoint = EveryRequest::around(routes::routes(&state), Guard::new(&settings.api.hosts), state.keys.clone(), timeout);
     let background = tokio::spawn(work_behind(listen, settings.worker.poll, store, state, stop.clone()));
     let background = async {
         let result = background.await.unwrap_or_else(|panic| Err(StartError::Ended(panic.into())));
@@ -132,7 +132,7 @@ async fn work_behind(listen: SocketAddr, poll: Duration, store: Store, state: Ar
     state.open();
     tracing::info!(changed, "the schema is up to date");
     let (duties, queues) = (duties::run(store.clone(), state.waker.clone(), poll, stop.clone()), state.live_queues.keep_up(&store, stop.clone()));
-    tokio::join!(duties, queues, state.keys.keep_up(&store, stop));
+    tokio::join!(duties, queues, state.waiting.keep_up(&store), state.keys.keep_up(&store, stop));
     Ok(())
 }
 

@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
-use longshore_common::store::{Store, enqueue::Coalescer, listen::Waker};
+use longshore_common::store::{Store, StoreError, enqueue::Coalescer, listen::Waker};
+use tokio::time::Instant;
 
-use crate::{auth::Keys, body::Budget, live_queues::LiveQueues, problem::ApiError};
+use tokio_util::sync::CancellationToken;
+
+use crate::{auth::Keys, body::Budget, live_queues::LiveQueues, problem::ApiError, waiting::Waiting};
 
 /// Bytes that the bodies of single jobs may take together.
 const JOB_BODIES: usize = 64 * 1024 * 1024;
@@ -28,6 +31,8 @@ pub struct State {
     pub waker: Waker,
     /// Which queues have a live worker.
     pub live_queues: LiveQueues,
+    /// Requests that wait for jobs to end.
+    pub waiting: Waiting,
     /// The API keys.
     pub keys: Arc<Keys>,
     /// For bodies of single jobs.
@@ -38,12 +43,13 @@ pub struct State {
 }
 
 impl State {
-    /// Starts what works in the background for requests.
-    pub fn new(store: Store, keys: Keys) -> Self {
+    /// Starts what works in the background for requests. `stop` ends what would go on for long.
+    pub fn new(store: Store, keys: Keys, stop: &CancellationToken) -> Self {
         Self {
             coalescer: Coalescer::start(&store),
             waker: Waker::start(&store),
             live_queues: LiveQueues::default(),
+            waiting: Waiting::new(stop.clone()),
             keys: Arc::new(keys),
             job_bodies: Budget::of(JOB_BODIES),
             batch_bodies: Budget::of(BATCH_BODIES),
@@ -76,6 +82,21 @@ impl State {
     /// [`ApiError::NoSchema`] until the schema is there.
     pub fn coalescer(&self) -> Result<&Coalescer, ApiError> {
         self.store().map(|_| &self.coalescer)
+    }
+
+    /// A job when it is `over`, or as it is when the time is up or the server stops; `None`: there is none (any more).
+    ///
+    /// # Errors
+    /// Where too many wait, or the database is away.
+    pub async fn when_ended<T, F: Future<Output = Result<Option<T>, StoreError>>>(
+        &self,
+        id: i64,
+        wait: Duration,
+        look: impl FnMut() -> F,
+        over: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, ApiError> {
+        let begun = self.waiting.begin(id)?;
+        Ok(begun.until(Instant::now() + wait, look, |seen| seen.as_ref().is_none_or(&over)).await?)
     }
 
     /// Whether the schema has been seen.

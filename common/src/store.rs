@@ -20,6 +20,7 @@ pub mod migrate;
 pub mod read;
 pub mod report;
 pub mod upkeep;
+pub mod watch;
 pub mod workers;
 
 use std::{

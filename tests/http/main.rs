@@ -21,3 +21,4 @@ mod openapi;
 mod problems;
 mod queues_workers;
 mod schema;
+mod waiting;

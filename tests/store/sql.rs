@@ -1,6 +1,9 @@
 //! `longshore.enqueue` in the caller's transaction: the rules of `POST /v1/jobs`.
 
-use longshore_common::job::{InvalidJob, NewJob};
+use longshore_common::{
+    job::{InvalidJob, NewJob},
+    store::listen::Channel,
+};
 
 use crate::fixture::Fixture;
 
@@ -111,7 +114,7 @@ async fn all_faults_are_named_at_once() {
 async fn notify_wakes_after_the_commit_only() {
     let f = Fixture::new().await;
     let stop = tokio_util::sync::CancellationToken::new();
-    let mut heard = f.store.listen(stop.clone());
+    let mut heard = f.store.listen(Channel::Work, stop.clone());
     assert_eq!(heard.recv().await, Some(None), "connected");
     f.run("select longshore.enqueue('echo'); begin; select longshore.enqueue('echo', queue => 'q1', notify => true); rollback").await;
     f.run("select longshore.enqueue('echo', queue => 'q2', notify => true)").await;

@@ -24,7 +24,7 @@ use longshore_common::{
     settings::{SettingError, Settings},
     store::{
         Store, StoreError,
-        listen::Waker,
+        listen::{Channel, Waker},
         migrate::SchemaState,
         until_available,
         workers::{Registration, WorkerNumber},
@@ -164,7 +164,7 @@ async fn serve(
         poll: settings.worker.poll,
         polled: polled.clone(),
     };
-    let fetching = tokio::spawn(fetcher.run(store.listen(fetch_until.clone()), fetch_until.clone()));
+    let fetching = tokio::spawn(fetcher.run(store.listen(Channel::Work, fetch_until.clone()), fetch_until.clone()));
 
     let work = async {
         fetching.await.map_err(|_| WorkerError::Panicked("fetch loop"))?; // ends with `stop`, after the claim that is under way

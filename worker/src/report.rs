@@ -79,6 +79,9 @@ pub(crate) async fn run(store: Store, waker: Waker, mut reports: mpsc::Receiver<
             Some(Ok(reported)) => {
                 unreported.remove(outcomes.iter().map(|(lease, _)| *lease));
                 let mut states = reported.states;
+                if reported.watched {
+                    waker.ended(states.iter().filter(|(_, state)| state.is_finished()).map(|(lease, _)| lease.id));
+                }
                 states.sort_unstable_by_key(|(lease, _)| *lease);
                 for (job, (lease, outcome)) in jobs.iter().zip(&outcomes) {
                     if reported.stale.contains(lease) {

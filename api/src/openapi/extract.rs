@@ -1,6 +1,11 @@
 //! Arguments of handlers that describe themselves in the document and leave the reading to the handler.
 
-use longshore_common::fault::{Faults, token};
+use std::time::Duration;
+
+use longshore_common::{
+    duration,
+    fault::{Faults, token},
+};
 use poem::{Body, Request, RequestBody, Result, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -15,6 +20,8 @@ use crate::{
     problem::ApiError,
 };
 
+/// How long a request may wait for its job at most.
+const MAX_WAIT: Duration = Duration::from_mins(1);
 /// What a form of a page is sent as.
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -42,7 +49,7 @@ impl<'a> ApiExtractor<'a> for JobBody {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        refuse_what_would_be_ignored(request)?;
+        refuse_what_would_be_ignored(request, &["wait"])?;
         match body::format(request.headers(), "application/json")? {
             Format::Json => Ok(Self { body: body.take()?, declared: declared_length(request) }),
             Format::Ndjson => {
@@ -78,7 +85,7 @@ impl<'a> ApiExtractor<'a> for ChangeBody {
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         const ALLOWED: &str = "application/json";
-        refuse_what_would_be_ignored(request)?;
+        refuse_what_would_be_ignored(request, &[])?;
         match body::format(request.headers(), ALLOWED)? {
             Format::Json => Ok(Self { body: body.take()?, declared: declared_length(request) }),
             Format::Ndjson => Err(ApiError::UnsupportedMediaType { found: "application/x-ndjson".to_owned(), allowed: ALLOWED }.into()),
@@ -115,7 +122,7 @@ impl<'a> ApiExtractor<'a> for BatchBody {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        refuse_what_would_be_ignored(request)?;
+        refuse_what_would_be_ignored(request, &[])?;
         let format = body::format(request.headers(), "application/json or application/x-ndjson")?;
         Ok(Self { body: body.take()?, declared: declared_length(request), format })
     }
@@ -146,7 +153,7 @@ impl<'a> ApiExtractor<'a> for LoginBody {
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         const ALLOWED: &str = "application/json or application/x-www-form-urlencoded";
-        refuse_what_would_be_ignored(request)?;
+        refuse_what_would_be_ignored(request, &[])?;
         let is_form = request.content_type().is_some_and(|name| name.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(FORM));
         match if is_form { Format::Json } else { body::format(request.headers(), ALLOWED)? } {
             Format::Json => Ok(Self { body: body.take()?, is_form }),
@@ -156,9 +163,9 @@ impl<'a> ApiExtractor<'a> for LoginBody {
 }
 
 /// A caller who asks to wait, or not to enqueue twice, must not be answered as if that had been done.
-fn refuse_what_would_be_ignored(request: &Request) -> Result<(), ApiError> {
+fn refuse_what_would_be_ignored(request: &Request, known: &[&str]) -> Result<(), ApiError> {
     let mut faults = Faults::default();
-    for (key, _) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+    for (key, _) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).filter(|(key, _)| !known.contains(&&**key)) {
         faults.add(&token(&key), "query parameter: is not known here");
     }
     if request.headers().contains_key("idempotency-key") {
@@ -191,4 +198,50 @@ impl<'a> ApiExtractor<'a> for JobQuery {
     async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         Ok(Self(request.uri().query().unwrap_or_default().to_owned()))
     }
+}
+
+/// How long a request wants to wait for its job to end; `None`: not at all.
+#[derive(Debug)]
+pub struct WaitQuery(pub Option<Duration>);
+
+impl<'a> ApiExtractor<'a> for WaitQuery {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(schemas::wait_query())
+    }
+
+    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        let mut faults = Faults::default();
+        let mut wait = None;
+        for (key, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+            let read = match &*key {
+                "wait" if wait.is_some() => Err("is given more than once".to_owned()),
+                "wait" => wait_of(&value).map(|length| wait = Some(length)),
+                _ => Err("is not known here; there is wait".to_owned()),
+            };
+            if let Err(why) = read {
+                faults.add(&token(&key), format!("query parameter: {why}"));
+            }
+        }
+        if faults.is_empty() { Ok(Self(wait.filter(|wait| !wait.is_zero()))) } else { Err(ApiError::Invalid(faults.into_vec()).into()) }
+    }
+}
+
+fn wait_of(text: &str) -> Result<Duration, String> {
+    let length = text.parse().map_or_else(|_| duration::parse(text), duration::from_seconds)?;
+    if length <= MAX_WAIT { Ok(length) } else { Err(format!("must be from 0s to {}", duration::display(MAX_WAIT))) }
+}
+
+/// How much longer than others a request may take, by what it asks for.
+pub fn asks_to_wait(request: &Request) -> Duration {
+    let query = request.uri().query().unwrap_or_default();
+    let wait = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "wait");
+    wait.and_then(|(_, value)| wait_of(&value).ok()).unwrap_or_default()
 }

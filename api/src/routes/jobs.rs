@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     body, cursor,
-    openapi::{Caller, Enqueue, Enqueuing, JobBody, JobQuery, Listing, Output, Read, Reading, Refusal},
+    openapi::{Awaiting, Caller, Enqueue, Enqueuing, JobBody, JobQuery, Listing, Output, Read, Refusal, WaitQuery},
     problem::ApiError,
     state::State,
 };
@@ -75,42 +75,58 @@ pub struct JobWithHistory {
 impl JobRoutes {
     /// Enqueue a job
     ///
-    /// When the answer comes, the job is durable. Scope: `enqueue`.
+    /// When the answer comes, the job is durable; with `wait`, it comes when the job has ended. Scope: `enqueue`.
     #[oai(path = "/v1/jobs", method = "post")]
     async fn enqueue(
         &self,
         caller: Caller<Enqueue>,
+        wait: WaitQuery,
         body: JobBody,
         #[oai(name = "x-request-id")] request_id: Header<Option<String>>,
         traceparent: Header<Option<String>>,
     ) -> Result<EnqueueAnswer, Refusal<Enqueuing>> {
         let state = &*self.0;
         let coalescer = state.coalescer()?;
-        let _held_until_answered = state.job_bodies.take(body.declared, body::MAX_JOB_BODY).await?;
+        let held_until_enqueued = state.job_bodies.take(body.declared, body::MAX_JOB_BODY).await?;
         let text = body::read(body.body, body::MAX_JOB_BODY).await?;
         let job = NewJob::parse(&text, "").map_err(ApiError::from)?;
         drop(text);
         caller.want_queue(&job.queue, Scope::Enqueue, || "/queue".to_owned())?;
         let origin = origin(&caller, request_id.0, traceparent.0);
         let warning = state.live_queues.warning(&job.queue, &caller);
+        let store = state.store()?;
+        if wait.0.is_some() {
+            state.waiting.prepare(store).await?;
+        }
         let enqueued = match caller.queues() {
             // a transaction of its own, which can be taken back where the unique key leads to a job of another queue
-            Some(queues) if job.unique.is_some() => state.store()?.enqueue_within(slice::from_ref(&job), &origin, Some(queues)).await.map(|all| all[0]),
+            Some(queues) if job.unique.is_some() => store.enqueue_within(slice::from_ref(&job), &origin, Some(queues)).await.map(|all| all[0]),
             _ => coalescer.enqueue(job.clone(), origin.clone()).await,
         };
         let enqueued = enqueued.map_err(|error| held(error, |_| "/unique/key".to_owned()))?;
+        drop(held_until_enqueued);
+        let id = enqueued.id();
+        if !matches!(enqueued, Enqueued::Duplicate { replaced: false, .. }) {
+            state.waker.wake(&job.queue);
+        }
+        let ended = match wait.0 {
+            // it is stored: whatever comes of the waiting, that is the answer
+            Some(wait) => state.when_ended(id, wait, || store.job(id), |job| job.state.is_finished()).await.unwrap_or_default(),
+            None => None,
+        };
+        // it was started after all
+        let warning = warning.filter(|_| ended.as_ref().is_none_or(|job| job.started_at.is_none()));
         Ok(match enqueued {
             Enqueued::New { id, run_at, created_at, expires_at } => {
-                state.waker.wake(&job.queue);
-                let job = as_enqueued(job, origin, id, run_at, created_at, expires_at);
+                let job = ended.unwrap_or_else(|| as_enqueued(job, origin, id, run_at, created_at, expires_at));
                 EnqueueAnswer::Created(Output(EnqueuedJob { job, duplicate: None, replaced: None, warning }), format!("/v1/jobs/{id}"))
             }
             Enqueued::Duplicate { id, replaced } => {
-                if replaced {
-                    state.waker.wake(&job.queue);
-                }
-                // forgotten since: to the caller it makes no difference whether it was before or after
-                let standing = state.store()?.job(id).await?.ok_or_else(|| no_job(&id.to_string()))?;
+                let standing = match ended {
+                    Some(job) => job,
+                    // forgotten since: to the caller it makes no difference whether it was before or after
+                    None => store.job(id).await?.ok_or_else(|| no_job(&id.to_string()))?,
+                };
                 let replaced = (on_conflict(&job) == OnConflict::Replace).then_some(replaced);
                 EnqueueAnswer::Standing(Output(EnqueuedJob { job: standing, duplicate: Some(true), replaced, warning }))
             }
@@ -141,12 +157,22 @@ impl JobRoutes {
 
     /// Read a job
     ///
-    /// Scope: `read`.
+    /// With `wait`, when it has ended. Scope: `read`.
     #[oai(path = "/v1/jobs/:id", method = "get")]
-    async fn read(&self, caller: Caller<Read>, id: Path<String>) -> Result<Output<JobWithHistory>, Refusal<Reading>> {
-        let found = self.0.store()?.job_with_history(job_id(&id.0)?).await?;
+    async fn read(&self, caller: Caller<Read>, id: Path<String>, wait: WaitQuery) -> Result<Output<JobWithHistory>, Refusal<Awaiting>> {
+        let state = &*self.0;
+        let number = job_id(&id.0)?;
         // one of another queue is told as if it was not there
-        let (job, history) = found.filter(|(job, _)| caller.reaches(&job.queue)).ok_or_else(|| no_job(&id.0))?;
+        let reached = |(job, _): &(JobView, Vec<AttemptView>)| caller.reaches(&job.queue);
+        let store = state.store()?;
+        let mut found = store.job_with_history(number).await?.filter(reached);
+        if let (Some(wait), Some((job, _))) = (wait.0, &found)
+            && !job.state.is_finished()
+        {
+            state.waiting.prepare(store).await?;
+            found = state.when_ended(number, wait, || store.job_with_history(number), |(job, _)| job.state.is_finished()).await?;
+        }
+        let (job, history) = found.ok_or_else(|| no_job(&id.0))?;
         Ok(Output(JobWithHistory { job, history }))
     }
 }

@@ -4,9 +4,12 @@
 -- A report that is repeated under the same lease with the same outcome is recognised and accepted again.
 -- Locks: rows of running, ordered by id. Indexes: primary keys only.
 -- The table of outcomes and new states is job/state.rs; a test compares the two.
-create or replace function longshore.report(p_ids bigint[], p_leases bigint[], p_outcomes text[],
+-- watched: somebody waits for outcomes, so whoever reports says which jobs have ended (after the commit, on
+-- longshore_ended).
+drop function if exists longshore.report(bigint[], bigint[], text[], json[], text[], float8[]);
+create function longshore.report(p_ids bigint[], p_leases bigint[], p_outcomes text[],
   p_results json[] default '{}', p_errors text[] default '{}', p_delays float8[] default '{}')
-returns table (id bigint, lease bigint, state longshore.job_state, accepted boolean) language plpgsql
+returns table (id bigint, lease bigint, state longshore.job_state, accepted boolean, watched boolean) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
 as $$
 #variable_conflict use_column
@@ -80,14 +83,15 @@ begin
               when s.wait <= 0 then 'available'
               when s.outcome = 'snoozed' and s.attempt = 1 then 'scheduled'
               else 'retryable'
-         end::longshore.job_state, true
+         end::longshore.job_state, true,
+         exists (select from longshore.watch w where w.one and w.outcomes_until > now())
     from settled s;
 
   get diagnostics v_settled = row_count;
   if v_settled < cardinality(p_ids) then
     -- a fresh snapshot: which of the rest were reported before, by this lease, with this outcome?
     return query
-    select u.id, u.lease, null::longshore.job_state, false
+    select u.id, u.lease, null::longshore.job_state, false, false
       from unnest(p_ids, p_leases, p_outcomes) u(id, lease, outcome)
      where not exists (select from longshore.finished f where f.id = u.id and f.lease = u.lease and f.outcome = u.outcome::longshore.outcome)
        and not exists (select from longshore.attempts a where a.id = u.id and a.lease = u.lease and a.outcome = u.outcome::longshore.outcome);

@@ -1,41 +1,88 @@
-//! Waking: who has enqueued says so, after the commit and a few times a millisecond at most; who sleeps hears it.
+//! Telling, and hearing of it: who has enqueued or reported says so, after the commit and a few times a millisecond at most;
+//! who waits hears it.
 //!
 //! A notification is a hint, never the only way to work: whoever misses one finds the work at the next poll.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client};
 use tokio_util::sync::CancellationToken;
 
-use super::{Store, StoreError};
+use super::{Statement, Store, StoreError, statement};
 
-/// The channel. Payload: the name of a queue that got work.
-const CHANNEL: &str = "longshore_wake";
+const TELL: Statement = statement!("notify", "watch/tell.sql");
 /// The first notification goes at once, the next ones this much later at the earliest: one transaction each, however
 /// many jobs. In every enqueue's own transaction they would cost four fifths of its speed.
 const DEBOUNCE: Duration = Duration::from_millis(5);
+/// Ids in one notification: a payload has less than 8000 bytes.
+const IDS: usize = 400;
+/// Ids that wait to be told at most, while the database is slow to take them; who waits for the others finds them by polling.
+const MAX_IDS: usize = 100_000;
 
-/// Tells sleeping workers that a queue got work.
+/// What is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// A queue got work; the payload is its name.
+    Work,
+    /// Jobs have ended; the payload is their ids, with commas between.
+    Ended,
+}
+
+impl Channel {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Work => "longshore_wake",
+            Self::Ended => "longshore_ended",
+        }
+    }
+}
+
+/// Tells sleeping workers that a queue got work, and those who wait for jobs that they have ended.
 #[derive(Debug, Clone)]
 pub struct Waker {
-    queues: mpsc::UnboundedSender<String>,
-    last: std::sync::Arc<std::sync::Mutex<BTreeSet<String>>>,
+    /// Says that something is pending.
+    came: mpsc::UnboundedSender<()>,
+    pending: Arc<Mutex<Pending>>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    queues: BTreeSet<String>,
+    ended: Vec<i64>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.queues.is_empty() && self.ended.is_empty()
+    }
+
+    /// The notifications, as channels and payloads.
+    fn take(&mut self) -> (Vec<&'static str>, Vec<String>) {
+        let Self { queues, ended } = std::mem::take(self);
+        let work = queues.into_iter().map(|queue| (Channel::Work.name(), queue));
+        let ended = ended.chunks(IDS).map(|ids| (Channel::Ended.name(), ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",")));
+        work.chain(ended).unzip()
+    }
 }
 
 impl Waker {
     /// Starts the task that notifies; it ends when the waker and all its clones are dropped.
     pub fn start(store: &Store) -> Self {
-        let (queues, mut names) = mpsc::unbounded_channel::<String>();
-        let pending = std::sync::Arc::<std::sync::Mutex<BTreeSet<String>>>::default();
-        let (store, taken) = (store.clone(), pending.clone());
+        let (came, mut coming) = mpsc::unbounded_channel();
+        let waker = Self { came, pending: Arc::default() };
+        let (store, pending) = (store.clone(), waker.pending.clone());
         tokio::spawn(async move {
             let mut connection: Option<Client> = None;
-            while names.recv().await.is_some() {
-                while names.try_recv().is_ok() {}
-                let woken: Vec<String> = std::mem::take(&mut *taken.lock().expect("no panic while held")).into_iter().collect();
-                if woken.is_empty() {
+            while coming.recv().await.is_some() {
+                while coming.try_recv().is_ok() {}
+                let (channels, payloads) = pending.lock().expect("no panic while held").take();
+                if channels.is_empty() {
                     continue;
                 }
                 // A lost notification costs a poll interval, so one that cannot be sent is dropped.
@@ -46,11 +93,7 @@ impl Waker {
                     });
                 }
                 if let Some(client) = &connection {
-                    let sent = tokio::time::timeout(
-                        Duration::from_secs(5),
-                        client.query("select pg_notify('longshore_wake', q) from unnest($1::text[]) q", &[&woken]),
-                    )
-                    .await;
+                    let sent = tokio::time::timeout(Duration::from_secs(5), client.query(TELL.text, &[&channels, &payloads])).await;
                     if !matches!(sent, Ok(Ok(_))) {
                         connection = None;
                     }
@@ -58,19 +101,36 @@ impl Waker {
                 tokio::time::sleep(DEBOUNCE).await;
             }
         });
-        Self { queues, last: pending }
+        waker
     }
 
     /// Notes that a queue has got work. Returns at once.
     pub fn wake(&self, queue: &str) {
-        let mut pending = self.last.lock().expect("no panic while held");
-        if pending.is_empty() || !pending.contains(queue) {
+        let mut pending = self.pending();
+        if !pending.queues.contains(queue) {
             let first = pending.is_empty();
-            pending.insert(queue.to_owned());
-            if first {
-                let _ = self.queues.send(String::new()); // the task ends with the last waker, so it is there
-            }
+            pending.queues.insert(queue.to_owned());
+            self.tell(first);
         }
+    }
+
+    /// Notes that jobs have ended, where somebody waits for outcomes. Returns at once.
+    pub fn ended(&self, ids: impl IntoIterator<Item = i64>) {
+        let mut pending = self.pending();
+        let first = pending.is_empty();
+        let room = MAX_IDS.saturating_sub(pending.ended.len());
+        pending.ended.extend(ids.into_iter().take(room));
+        self.tell(first && !pending.is_empty());
+    }
+
+    fn tell(&self, first: bool) {
+        if first {
+            let _ = self.came.send(()); // the task ends with the last waker, so it is there
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().expect("no panic while held")
     }
 }
 
@@ -78,9 +138,9 @@ impl Waker {
 const FAILURES_TO_TELL: u32 = 4;
 
 impl Store {
-    /// Hears which queues get work, until `stop`. Reconnects by itself; after each connect it says `None` once: something
-    /// may have been missed, look.
-    pub fn listen(&self, stop: CancellationToken) -> mpsc::Receiver<Option<String>> {
+    /// Hears the payloads of a channel, until `stop` or until the receiver is dropped. Reconnects by itself; after each connect
+    /// it says `None` once: something may have been missed, look.
+    pub fn listen(&self, channel: Channel, stop: CancellationToken) -> mpsc::Receiver<Option<String>> {
         let (heard, receiver) = mpsc::channel(64);
         let store = self.clone();
         tokio::spawn(async move {
@@ -88,7 +148,7 @@ impl Store {
             while !stop.is_cancelled() && !heard.is_closed() {
                 let listened = tokio::select! {
                     () = stop.cancelled() => return,
-                    listened = store.listen_once(&heard, &mut wait, &mut failures) => listened,
+                    listened = store.listen_once(channel, &heard, &mut wait, &mut failures) => listened,
                 };
                 if let Err(error) = listened {
                     let error = crate::log::chain(&error);
@@ -113,10 +173,11 @@ impl Store {
         receiver
     }
 
-    async fn listen_once(&self, heard: &mpsc::Sender<Option<String>>, wait: &mut Duration, failures: &mut u32) -> Result<(), StoreError> {
+    async fn listen_once(&self, channel: Channel, heard: &mpsc::Sender<Option<String>>, wait: &mut Duration, failures: &mut u32) -> Result<(), StoreError> {
         let (client, mut messages) = self.connect_directly().await?;
         // the messages must be read while the statement is under way
-        let listening = client.batch_execute("listen longshore_wake");
+        let listen = format!("listen {}", channel.name());
+        let listening = client.batch_execute(&listen);
         tokio::pin!(listening);
         loop {
             tokio::select! {
@@ -134,17 +195,21 @@ impl Store {
         if heard.send(None).await.is_err() {
             return Ok(());
         }
-        while let Some(message) = messages.next().await {
+        loop {
+            let message = tokio::select! {
+                () = heard.closed() => return Ok(()),
+                message = messages.next() => message,
+            };
             match message {
-                Ok(AsyncMessage::Notification(note)) if note.channel() == CHANNEL => {
-                    // a full channel means that the worker is awake anyway
+                None => return Ok(()),
+                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == channel.name() => {
+                    // a full channel means that whoever hears is awake anyway, or polls
                     let _ = heard.try_send(Some(note.payload().to_owned()));
                 }
-                Ok(_) => {}
-                Err(error) => return Err(StoreError::from_postgres("listen for notifications", &error)),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(StoreError::from_postgres("listen for notifications", &error)),
             }
         }
-        Ok(())
     }
 
     /// A connection of its own, past the pool and any pooler, with what the server sends unasked.

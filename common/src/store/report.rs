@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 
+use tokio_postgres::error::SqlState;
+
 use super::{Collisions, Statement, Store, StoreError, claim::Lease, statement};
 use crate::{job::JobState, outcome::Outcome};
 
 const REPORT: Statement = statement!("record outcomes", "jobs/report.sql");
+const REPORT_1_1: Statement = statement!("record outcomes", "jobs/report_1_1.sql");
 
 /// What became of the reports of one call.
 #[derive(Debug, Default)]
@@ -14,6 +17,8 @@ pub struct Reported {
     pub states: Vec<(Lease, JobState)>,
     /// Those whose lease was lost: nothing was changed. Whatever is in neither list was recorded before.
     pub stale: HashSet<Lease>,
+    /// Somebody waits for outcomes: say which jobs have ended ([`Waker::ended`](super::listen::Waker::ended)).
+    pub watched: bool,
 }
 
 impl Store {
@@ -33,8 +38,11 @@ impl Store {
             _ => None,
         }));
         let mut collisions = Collisions::none();
+        let mut statement = REPORT;
         let rows = loop {
-            match self.query(REPORT, &[&ids, &leases, &outcomes, &results, &errors, &delays]).await {
+            match self.query(statement, &[&ids, &leases, &outcomes, &results, &errors, &delays]).await {
+                // the schema is of the version before
+                Err(error) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => statement = REPORT_1_1,
                 Err(error) if collisions.again(&error) => {}
                 result => break result?,
             }
@@ -42,6 +50,7 @@ impl Store {
         let mut reported = Reported::default();
         for row in rows {
             let lease = Lease { id: row.get(0), lease: row.get(1) };
+            reported.watched |= row.get::<_, bool>(3);
             match row.get::<_, Option<&str>>(2).and_then(JobState::from_word) {
                 Some(state) => reported.states.push((lease, state)),
                 None => drop(reported.stale.insert(lease)),

@@ -251,6 +251,12 @@ impl Schema for EnqueuedBatch {
     }
 }
 
+/// The parameter of requests that wait.
+pub fn wait_query() -> MetaSchemaRef {
+    let meaning = "Answer when the job has ended or this time is over, with the job as it then is; up to 60s.";
+    inline(input("", vec![("wait", length(), meaning)]))
+}
+
 /// The query string of `GET /v1/jobs`, a property a parameter.
 pub fn job_query() -> MetaSchemaRef {
     let names = || list(inline(name()));
