@@ -14,6 +14,7 @@ mod body;
 mod connections;
 mod cursor;
 mod guard;
+mod idempotency;
 mod live_queues;
 mod openapi;
 mod probe;

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 pub use self::{
     caller::{Admin, Any, Caller, Enqueue, Read},
-    extract::{BatchBody, ChangeBody, JobBody, JobQuery, LoginBody, WaitQuery, asks_to_wait},
+    extract::{BatchBody, ChangeBody, IdempotencyKey, JobBody, JobQuery, LoginBody, WaitQuery, asks_to_wait, of_idempotency_key},
     schema::Schema,
 };
 use crate::problem::{self, ApiError, Kind};

@@ -97,6 +97,9 @@ pub enum ApiError {
     /// What was asked does not go with the state that the job is in.
     #[error("{0}")]
     NotNow(NotNow),
+    /// The same request, by its idempotency key, is being done at this moment.
+    #[error("a request with this idempotency key is under way")]
+    UnderWay,
     /// A job that is to be retried has a unique key that another one holds.
     #[error("the unique key of job {id} is held by another")]
     RetryKeyHeld {
@@ -228,6 +231,7 @@ impl ApiError {
                 format!("the unique key \"{key}\" is held by a job of a queue to which this API key does not reach; nothing was enqueued").into(),
             ),
             Self::NotNow(why) => (Kind::Conflict, why.to_string().into()),
+            Self::UnderWay => (Kind::Conflict, "a request with this Idempotency-Key is under way; its answer is there in a moment".into()),
             Self::RetryKeyHeld { id, standing: Some(standing) } => (Kind::Conflict, format!("the unique key of job {id} is held by job {standing}").into()),
             Self::RetryKeyHeld { id, standing: None } => {
                 (Kind::Conflict, format!("the unique key of job {id} is held by a job of a queue to which this API key does not reach").into())
@@ -284,7 +288,7 @@ impl ResponseError for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::UnderWay) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Some(cause) = self.cause() {

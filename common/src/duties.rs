@@ -115,6 +115,7 @@ async fn prune(store: &Store) -> Result<(), StoreError> {
             tokio::time::sleep(Duration::from_millis(50)).await; // others come first
         }
     }
+    store.prune_first_answers(PRUNE_BATCH.into()).await?;
     store.prune_workers(Duration::from_hours(1440)).await
 }
 

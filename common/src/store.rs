@@ -17,6 +17,7 @@ mod health;
 pub mod keys;
 pub mod listen;
 pub mod migrate;
+pub mod once;
 pub mod read;
 pub mod report;
 pub mod upkeep;

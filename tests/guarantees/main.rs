@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod a_repeated_request_is_done_once;
 mod a_running_job_is_cancelled;
 mod g01_durable_once_acknowledged;
 mod g02_at_least_once;

@@ -9,6 +9,7 @@ mod control;
 mod explain;
 mod guards;
 mod health;
+mod idempotency;
 mod jobs;
 mod jobs_commands;
 mod keys;

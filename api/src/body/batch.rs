@@ -21,12 +21,12 @@ pub const MAX_JOBS: usize = 10_000;
 /// Faults that are told; of further ones only the number.
 const MAX_FAULTS: usize = 100;
 
-/// Reads the jobs of a batch.
+/// Reads the jobs of a batch; `seen` is shown every part of the body as it comes.
 ///
 /// # Errors
 /// [`ApiError::Malformed`], [`ApiError::Invalid`] with the faults of all jobs, [`ApiError::TooLarge`],
 /// [`ApiError::BodyUnread`].
-pub async fn read(body: Body, format: Format) -> Result<Vec<NewJob>, ApiError> {
+pub async fn read(body: Body, format: Format, mut seen: impl FnMut(&[u8])) -> Result<Vec<NewJob>, ApiError> {
     let mut chunks = body.into_bytes_stream();
     let mut batch = Batch::default();
     let mut bytes = 0;
@@ -37,6 +37,7 @@ pub async fn read(body: Body, format: Format) -> Result<Vec<NewJob>, ApiError> {
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(ApiError::BodyUnread)?;
         bytes += chunk.len();
+        seen(&chunk);
         if bytes > MAX_BATCH_BODY {
             return Err(ApiError::TooLarge(MAX_BATCH_BODY));
         }
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     async fn read_text(text: String, format: Format) -> Result<usize, ApiError> {
-        read(Body::from(text), format).await.map(|jobs| jobs.len())
+        read(Body::from(text), format, |_| ()).await.map(|jobs| jobs.len())
     }
 
     async fn faults(text: &str, format: Format) -> Vec<String> {

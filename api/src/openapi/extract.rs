@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use longshore_common::{
     duration,
-    fault::{Faults, token},
+    fault::{Fault, Faults, token},
 };
 use poem::{Body, Request, RequestBody, Result, http::header};
 use poem_openapi::{
@@ -22,6 +22,8 @@ use crate::{
 
 /// How long a request may wait for its job at most.
 const MAX_WAIT: Duration = Duration::from_mins(1);
+/// Characters of an idempotency key at most.
+const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// What a form of a page is sent as.
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -49,7 +51,7 @@ impl<'a> ApiExtractor<'a> for JobBody {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        refuse_what_would_be_ignored(request, &["wait"])?;
+        refuse_unknown(request, &["wait"])?;
         match body::format(request.headers(), "application/json")? {
             Format::Json => Ok(Self { body: body.take()?, declared: declared_length(request) }),
             Format::Ndjson => {
@@ -85,7 +87,8 @@ impl<'a> ApiExtractor<'a> for ChangeBody {
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         const ALLOWED: &str = "application/json";
-        refuse_what_would_be_ignored(request, &[])?;
+        refuse_unknown(request, &[])?;
+        refuse_idempotency_key(request)?;
         match body::format(request.headers(), ALLOWED)? {
             Format::Json => Ok(Self { body: body.take()?, declared: declared_length(request) }),
             Format::Ndjson => Err(ApiError::UnsupportedMediaType { found: "application/x-ndjson".to_owned(), allowed: ALLOWED }.into()),
@@ -122,7 +125,7 @@ impl<'a> ApiExtractor<'a> for BatchBody {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        refuse_what_would_be_ignored(request, &[])?;
+        refuse_unknown(request, &[])?;
         let format = body::format(request.headers(), "application/json or application/x-ndjson")?;
         Ok(Self { body: body.take()?, declared: declared_length(request), format })
     }
@@ -153,7 +156,8 @@ impl<'a> ApiExtractor<'a> for LoginBody {
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         const ALLOWED: &str = "application/json or application/x-www-form-urlencoded";
-        refuse_what_would_be_ignored(request, &[])?;
+        refuse_unknown(request, &[])?;
+        refuse_idempotency_key(request)?;
         let is_form = request.content_type().is_some_and(|name| name.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(FORM));
         match if is_form { Format::Json } else { body::format(request.headers(), ALLOWED)? } {
             Format::Json => Ok(Self { body: body.take()?, is_form }),
@@ -162,16 +166,21 @@ impl<'a> ApiExtractor<'a> for LoginBody {
     }
 }
 
-/// A caller who asks to wait, or not to enqueue twice, must not be answered as if that had been done.
-fn refuse_what_would_be_ignored(request: &Request, known: &[&str]) -> Result<(), ApiError> {
+/// A caller who asks for something must not be answered as if that had been done.
+fn refuse_unknown(request: &Request, known: &[&str]) -> Result<(), ApiError> {
     let mut faults = Faults::default();
     for (key, _) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).filter(|(key, _)| !known.contains(&&**key)) {
         faults.add(&token(&key), "query parameter: is not known here");
     }
-    if request.headers().contains_key("idempotency-key") {
-        faults.add("", "header Idempotency-Key: is not supported yet; a unique key in the job keeps a repeated request from enqueuing it twice");
-    }
     if faults.is_empty() { Ok(()) } else { Err(ApiError::Invalid(faults.into_vec())) }
+}
+
+/// It is for what enqueues; whatever else has a body may be done twice without harm.
+fn refuse_idempotency_key(request: &Request) -> Result<(), ApiError> {
+    if !request.headers().contains_key("idempotency-key") {
+        return Ok(());
+    }
+    Err(of_idempotency_key("is not taken here: doing this twice does no harm"))
 }
 
 fn declared_length(request: &Request) -> Option<usize> {
@@ -244,4 +253,38 @@ pub fn asks_to_wait(request: &Request) -> Duration {
     let query = request.uri().query().unwrap_or_default();
     let wait = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "wait");
     wait.and_then(|(_, value)| wait_of(&value).ok()).unwrap_or_default()
+}
+
+/// The header `Idempotency-Key`, if there is one.
+#[derive(Debug)]
+pub struct IdempotencyKey(pub Option<String>);
+
+impl<'a> ApiExtractor<'a> for IdempotencyKey {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(schemas::idempotency_key())
+    }
+
+    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        let mut given = request.headers().get_all("idempotency-key").iter();
+        let key = given.next().map(|key| key.to_str().ok().filter(|key| (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len())).map(str::to_owned));
+        match (key, given.next()) {
+            (None, _) => Ok(Self(None)),
+            (Some(Some(key)), None) => Ok(Self(Some(key))),
+            // one that is not read must not be taken for none
+            _ => Err(of_idempotency_key(format!("must be given once, with 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters")).into()),
+        }
+    }
+}
+
+/// A fault of the header.
+pub fn of_idempotency_key(detail: impl std::fmt::Display) -> ApiError {
+    ApiError::Invalid(vec![Fault { pointer: String::new(), detail: format!("header Idempotency-Key: {detail}").into() }])
 }

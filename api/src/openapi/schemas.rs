@@ -9,7 +9,7 @@ use longshore_common::{
 use poem_openapi::registry::{MetaSchema, Registry};
 use serde_json::json;
 
-pub use self::jobs::{JobChange, NewBatch, NewJob, job_query, wait_query};
+pub use self::jobs::{JobChange, NewBatch, NewJob, idempotency_key, job_query, wait_query};
 use super::schema::{Field, Schema, count, flag, inline, input, integer, list, name, nullable, number, object, text, time, word};
 use crate::routes::{
     Listed, Page,

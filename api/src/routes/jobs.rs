@@ -10,13 +10,15 @@ use longshore_common::{
     store::{
         StoreError,
         enqueue::{Enqueued, Origin},
+        once::OnceRequest,
     },
 };
+use poem::http::StatusCode;
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Header, Path},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Page,
@@ -24,8 +26,10 @@ use super::{
     origin,
 };
 use crate::{
+    auth::Access,
     body, cursor,
-    openapi::{Awaiting, Caller, Enqueue, Enqueuing, JobBody, JobQuery, Listing, Output, Read, Refusal, WaitQuery},
+    idempotency::{self, Answered},
+    openapi::{Awaiting, Caller, Enqueue, Enqueuing, IdempotencyKey, JobBody, JobQuery, Listing, Output, Read, Refusal, WaitQuery},
     problem::ApiError,
     state::State,
 };
@@ -40,14 +44,22 @@ pub enum EnqueueAnswer {
     /// It is stored.
     #[oai(status = 201)]
     Created(
-        Output<EnqueuedJob>,
+        Output<Answered<EnqueuedJob>>,
         /// Where it can be read.
         #[oai(header = "Location")]
         String,
+        /// There, and true, where this is the first answer again.
+        #[oai(header = "idempotent-replayed")]
+        Option<bool>,
     ),
     /// Its unique key is held: this is the job that holds it, with `duplicate: true`.
     #[oai(status = 200)]
-    Standing(Output<EnqueuedJob>),
+    Standing(
+        Output<Answered<EnqueuedJob>>,
+        /// There, and true, where this is the first answer again.
+        #[oai(header = "idempotent-replayed")]
+        Option<bool>,
+    ),
 }
 
 /// The job that is now there.
@@ -55,12 +67,45 @@ pub enum EnqueueAnswer {
 pub struct EnqueuedJob {
     #[serde(flatten)]
     job: JobView,
+    #[serde(flatten)]
+    notes: Notes,
+}
+
+/// What an answer says beside the job.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Notes {
     #[serde(skip_serializing_if = "Option::is_none")]
     duplicate: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replaced: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<String>,
+}
+
+/// What has to be known of a first answer.
+#[derive(Deserialize)]
+struct Known {
+    id: i64,
+    #[serde(flatten)]
+    notes: Notes,
+}
+
+/// What an enqueue came to, before anything is waited for.
+struct Done {
+    id: i64,
+    /// Whether this request, or its first, made it.
+    new: bool,
+    replayed: bool,
+    notes: Notes,
+    shown: Shown,
+}
+
+/// The job, as it can be shown then.
+enum Shown {
+    Job(Box<JobView>),
+    FirstAnswer(RawJson),
+    /// It has to be read.
+    Unread,
 }
 
 /// A job, with its attempts.
@@ -75,62 +120,54 @@ pub struct JobWithHistory {
 impl JobRoutes {
     /// Enqueue a job
     ///
-    /// When the answer comes, the job is durable; with `wait`, it comes when the job has ended. Scope: `enqueue`.
+    /// When the answer comes, the job is durable; with `wait`, it comes when the job has ended. The same request again with the
+    /// same `Idempotency-Key` gets the first answer, for 24 hours. Scope: `enqueue`.
     #[oai(path = "/v1/jobs", method = "post")]
     async fn enqueue(
         &self,
         caller: Caller<Enqueue>,
         wait: WaitQuery,
         body: JobBody,
+        #[oai(name = "idempotency-key")] key: IdempotencyKey,
         #[oai(name = "x-request-id")] request_id: Header<Option<String>>,
         traceparent: Header<Option<String>>,
     ) -> Result<EnqueueAnswer, Refusal<Enqueuing>> {
         let state = &*self.0;
-        let coalescer = state.coalescer()?;
+        let store = state.store()?;
+        let once = idempotency::once(&caller, key, "POST /v1/jobs");
         let held_until_enqueued = state.job_bodies.take(body.declared, body::MAX_JOB_BODY).await?;
         let text = body::read(body.body, body::MAX_JOB_BODY).await?;
         let job = NewJob::parse(&text, "").map_err(ApiError::from)?;
-        drop(text);
         caller.want_queue(&job.queue, Scope::Enqueue, || "/queue".to_owned())?;
         let origin = origin(&caller, request_id.0, traceparent.0);
-        let warning = state.live_queues.warning(&job.queue, &caller);
-        let store = state.store()?;
         if wait.0.is_some() {
             state.waiting.prepare(store).await?;
         }
-        let enqueued = match caller.queues() {
-            // a transaction of its own, which can be taken back where the unique key leads to a job of another queue
-            Some(queues) if job.unique.is_some() => store.enqueue_within(slice::from_ref(&job), &origin, Some(queues)).await.map(|all| all[0]),
-            _ => coalescer.enqueue(job.clone(), origin.clone()).await,
+        let mut done = match once {
+            None => self.enqueue_one(&caller, job, origin).await?,
+            Some(mut once) => {
+                once.hash.add(&text);
+                self.enqueue_once(&caller, &once, job, &origin).await?
+            }
         };
-        let enqueued = enqueued.map_err(|error| held(error, |_| "/unique/key".to_owned()))?;
-        drop(held_until_enqueued);
-        let id = enqueued.id();
-        if !matches!(enqueued, Enqueued::Duplicate { replaced: false, .. }) {
-            state.waker.wake(&job.queue);
-        }
-        let ended = match wait.0 {
+        drop((text, held_until_enqueued));
+        if let Some(wait) = wait.0 {
             // it is stored: whatever comes of the waiting, that is the answer
-            Some(wait) => state.when_ended(id, wait, || store.job(id), |job| job.state.is_finished()).await.unwrap_or_default(),
-            None => None,
+            let ended = state.when_ended(done.id, wait, || store.job(done.id), |job| job.state.is_finished()).await.unwrap_or_default();
+            if let Some(job) = ended {
+                done.notes.warning = done.notes.warning.filter(|_| job.started_at.is_none()); // it was started after all
+                done.shown = Shown::Job(job.into());
+            }
+        }
+        let Done { id, new, replayed, notes, shown } = done;
+        let body = match shown {
+            Shown::FirstAnswer(body) => Answered::First(body),
+            Shown::Job(job) => Answered::Now(EnqueuedJob { job: *job, notes }),
+            // forgotten since: to the caller it makes no difference whether it was before or after
+            Shown::Unread => Answered::Now(EnqueuedJob { job: store.job(id).await?.ok_or_else(|| no_job(&id.to_string()))?, notes }),
         };
-        // it was started after all
-        let warning = warning.filter(|_| ended.as_ref().is_none_or(|job| job.started_at.is_none()));
-        Ok(match enqueued {
-            Enqueued::New { id, run_at, created_at, expires_at } => {
-                let job = ended.unwrap_or_else(|| as_enqueued(job, origin, id, run_at, created_at, expires_at));
-                EnqueueAnswer::Created(Output(EnqueuedJob { job, duplicate: None, replaced: None, warning }), format!("/v1/jobs/{id}"))
-            }
-            Enqueued::Duplicate { id, replaced } => {
-                let standing = match ended {
-                    Some(job) => job,
-                    // forgotten since: to the caller it makes no difference whether it was before or after
-                    None => store.job(id).await?.ok_or_else(|| no_job(&id.to_string()))?,
-                };
-                let replaced = (on_conflict(&job) == OnConflict::Replace).then_some(replaced);
-                EnqueueAnswer::Standing(Output(EnqueuedJob { job: standing, duplicate: Some(true), replaced, warning }))
-            }
-        })
+        let replayed = replayed.then_some(true);
+        Ok(if new { EnqueueAnswer::Created(Output(body), format!("/v1/jobs/{id}"), replayed) } else { EnqueueAnswer::Standing(Output(body), replayed) })
     }
 
     /// List jobs
@@ -175,6 +212,67 @@ impl JobRoutes {
         let (job, history) = found.ok_or_else(|| no_job(&id.0))?;
         Ok(Output(JobWithHistory { job, history }))
     }
+}
+
+impl JobRoutes {
+    async fn enqueue_one(&self, caller: &Access, job: NewJob, origin: Origin) -> Result<Done, ApiError> {
+        let state = &*self.0;
+        let enqueued = match caller.queues() {
+            // a transaction of its own, which can be taken back where the unique key leads to a job of another queue
+            Some(queues) if job.unique.is_some() => state.store()?.enqueue_within(slice::from_ref(&job), &origin, Some(queues)).await.map(|all| all[0]),
+            _ => state.coalescer()?.enqueue(job.clone(), origin.clone()).await,
+        };
+        let enqueued = enqueued.map_err(unique_key_held)?;
+        if !matches!(enqueued, Enqueued::Duplicate { replaced: false, .. }) {
+            state.waker.wake(&job.queue);
+        }
+        let (id, notes) = (enqueued.id(), self.notes(caller, &job, &enqueued));
+        Ok(match enqueued {
+            Enqueued::New { id, run_at, created_at, expires_at } => {
+                let job = as_enqueued(job, origin, id, run_at, created_at, expires_at);
+                Done { id, new: true, replayed: false, notes, shown: Shown::Job(job.into()) }
+            }
+            Enqueued::Duplicate { .. } => Done { id, new: false, replayed: false, notes, shown: Shown::Unread },
+        })
+    }
+
+    async fn enqueue_once(&self, caller: &Access, once: &OnceRequest, job: NewJob, origin: &Origin) -> Result<Done, ApiError> {
+        let state = &*self.0;
+        let answer = |enqueued: &[Enqueued], standing: Option<JobView>| {
+            let (status, shown) = match (enqueued, standing) {
+                ([Enqueued::New { id, run_at, created_at, expires_at }], _) => {
+                    (StatusCode::CREATED, Some(as_enqueued(job.clone(), origin.clone(), *id, *run_at, *created_at, *expires_at)))
+                }
+                (_, standing) => (StatusCode::OK, standing),
+            };
+            let notes = enqueued.first().map(|enqueued| self.notes(caller, &job, enqueued)).unwrap_or_default();
+            let body = shown.and_then(|job| RawJson::from_value(&EnqueuedJob { job, notes }).ok());
+            (status.as_u16(), body.unwrap_or_else(RawJson::empty_object))
+        };
+        let first = state.store()?.enqueue_once(once, slice::from_ref(&job), origin, caller.queues(), answer).await;
+        let first = first.map_err(|error| idempotency::refusal(error, unique_key_held))?;
+        state.waker.wake(&job.queue);
+        let Known { id, notes } = first
+            .body
+            .read()
+            .map_err(|error| ApiError::Store(StoreError::Corrupt { table: "idempotency", id: 0, why: format!("an answer cannot be read: {error}") }))?;
+        let new = first.status == StatusCode::CREATED.as_u16();
+        Ok(Done { id, new, replayed: first.replayed, notes, shown: Shown::FirstAnswer(first.body) })
+    }
+
+    fn notes(&self, caller: &Access, job: &NewJob, enqueued: &Enqueued) -> Notes {
+        let warning = self.0.live_queues.warning(&job.queue, caller);
+        match enqueued {
+            Enqueued::New { .. } => Notes { duplicate: None, replaced: None, warning },
+            Enqueued::Duplicate { replaced, .. } => {
+                Notes { duplicate: Some(true), replaced: (on_conflict(job) == OnConflict::Replace).then_some(*replaced), warning }
+            }
+        }
+    }
+}
+
+fn unique_key_held(error: StoreError) -> ApiError {
+    held(error, |_| "/unique/key".to_owned())
 }
 
 /// An id as it stands in a path.

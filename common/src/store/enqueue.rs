@@ -146,20 +146,32 @@ async fn enqueue_all(
 ) -> Result<Vec<Enqueued>, StoreError> {
     let failed = |error: tokio_postgres::Error| StoreError::from_postgres("enqueue jobs", &error);
     let transaction = connection.transaction().await.map_err(failed)?;
+    let enqueued = enqueue_within_transaction(&transaction, lanes, jobs, origin, queues).await?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(enqueued)
+}
+
+/// As many statements as the jobs need; an error has to roll the transaction back.
+pub(super) async fn enqueue_within_transaction<C: deadpool_postgres::GenericClient>(
+    transaction: &C,
+    lanes: &[i32],
+    jobs: &[NewJob],
+    origin: &Origin,
+    queues: Option<&[String]>,
+) -> Result<Vec<Enqueued>, StoreError> {
     let mut enqueued = Vec::with_capacity(jobs.len());
     while enqueued.len() < jobs.len() {
         let start = enqueued.len();
         let end = start + chunk_length(jobs[start..].iter());
         let batch: Vec<(&NewJob, &Origin)> = jobs[start..end].iter().map(|job| (job, origin)).collect();
-        let verdicts = enqueue_chunk(&transaction, &lanes[start..end], &batch).await?;
+        let verdicts = enqueue_chunk(transaction, &lanes[start..end], &batch).await?;
         if let Some(queues) = queues {
-            look_outside(&transaction, &verdicts, queues, start, &batch).await?;
+            look_outside(transaction, &verdicts, queues, start, &batch).await?;
         }
         for (offset, verdict) in verdicts.into_iter().enumerate() {
             enqueued.push(accept(verdict, start + offset, batch[offset].0)?);
         }
     }
-    transaction.commit().await.map_err(failed)?;
     Ok(enqueued)
 }
 

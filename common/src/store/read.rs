@@ -163,6 +163,12 @@ impl Store {
     }
 }
 
+/// One job, in somebody's transaction.
+pub(super) async fn job_on<C: deadpool_postgres::GenericClient>(transaction: &C, id: i64) -> Result<Option<JobView>, StoreError> {
+    let rows = query_on(transaction, GET, &[&id]).await?;
+    rows.first().map(|row| view(row, Fields { args: true, result: true })).transpose()
+}
+
 async fn list_on(connection: &deadpool_postgres::Object, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
     let failed = |error: tokio_postgres::Error| StoreError::from_postgres("list jobs", &error);
     let prepared = connection.prepare_cached(text).await.map_err(failed)?;

@@ -257,6 +257,12 @@ pub fn wait_query() -> MetaSchemaRef {
     inline(input("", vec![("wait", length(), meaning)]))
 }
 
+/// The header of requests that must not be done twice.
+pub fn idempotency_key() -> MetaSchemaRef {
+    let meaning = "The same request with the same key gets the first answer again, for 24 hours.";
+    inline(MetaSchema { description: Some(meaning), min_length: Some(1), max_length: Some(255), ..text() })
+}
+
 /// The query string of `GET /v1/jobs`, a property a parameter.
 pub fn job_query() -> MetaSchemaRef {
     let names = || list(inline(name()));
