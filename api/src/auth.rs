@@ -105,6 +105,15 @@ impl Keys {
         }
     }
 
+    /// Whether what was let in would be let in now: the key may have been revoked, or keys set where there were none.
+    pub fn still_admits(&self, access: &Access) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().is_some_and(|known| match access.key() {
+            None => self.protection(known) == Protection::Open,
+            Some(key) => known.get(&key.prefix).is_some_and(|now| now.hash == key.hash),
+        })
+    }
+
     /// What the sender of these headers may do.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     auth::Access,
-    openapi::{IdempotencyKey, Schema, of_idempotency_key},
+    openapi::{IdempotencyKey, Schema, header_fault},
     problem::ApiError,
 };
 
@@ -43,7 +43,7 @@ pub fn once(access: &Access, key: IdempotencyKey, what: &str) -> Option<OnceRequ
 pub fn refusal(error: OnceError, of_store: impl FnOnce(StoreError) -> ApiError) -> ApiError {
     match error {
         OnceError::UnderWay => ApiError::UnderWay,
-        OnceError::OtherRequest => of_idempotency_key("came with another request in the last 24 hours; send that one again, or take a new key"),
+        OnceError::OtherRequest => header_fault("Idempotency-Key", "came with another request in the last 24 hours; send that one again, or take a new key"),
         OnceError::Gone(id) => ApiError::NotFound { what: "job", name: id.to_string() },
         OnceError::Store(error) => of_store(error),
     }

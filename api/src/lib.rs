@@ -4,7 +4,7 @@
 //! ```text
 //! server ─ migrates, keeps the duties     connections ─ accepts, drains
 //!   request ─ x-request-id, guard, auth, time limit, panics, the log line
-//!     routes ─ the table; jobs, batch, queues, workers, login, health
+//!     routes ─ the table; jobs, batch, queues, workers, events, login, health
 //!       body ─ what is read of a request     openapi ─ how it is all described
 //!       problem ─ what is said when it fails
 //! ```
@@ -13,6 +13,7 @@ mod auth;
 mod body;
 mod connections;
 mod cursor;
+mod feed;
 mod guard;
 mod idempotency;
 mod live_queues;

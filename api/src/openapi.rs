@@ -8,10 +8,11 @@ mod extract;
 mod schema;
 mod schemas;
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, time::Duration};
 
-use longshore_common::program::VERSION;
-use poem::{IntoResponse, Response, error::ResponseError};
+use futures_util::stream::BoxStream;
+use longshore_common::{program::VERSION, store::events::Event};
+use poem::{IntoResponse, Response, error::ResponseError, web::sse};
 use poem_openapi::{
     ApiResponse, OpenApi, OpenApiService,
     payload::Payload,
@@ -21,10 +22,13 @@ use serde::Serialize;
 
 pub use self::{
     caller::{Admin, Any, Caller, Enqueue, Read},
-    extract::{BatchBody, ChangeBody, IdempotencyKey, JobBody, JobQuery, LoginBody, WaitQuery, asks_to_wait, of_idempotency_key},
+    extract::{BatchBody, ChangeBody, EventQuery, IdempotencyKey, JobBody, JobQuery, LoginBody, WaitQuery, asks_to_wait, header_fault},
     schema::Schema,
 };
 use crate::problem::{self, ApiError, Kind};
+
+/// How often a comment goes to readers of events, so that nobody in between takes them for gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// A response body: JSON by serde, described by its [`Schema`].
 #[derive(Debug)]
@@ -59,6 +63,35 @@ impl<T: Schema + Serialize + Send> ApiResponse for Output<T> {
 
     fn register(registry: &mut Registry) {
         T::register(registry);
+    }
+}
+
+/// Server-sent events.
+pub struct EventStream(pub BoxStream<'static, sse::Event>);
+
+impl std::fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EventStream")
+    }
+}
+
+impl EventStream {
+    const CONTENT_TYPE: &'static str = "text/event-stream";
+}
+
+impl IntoResponse for EventStream {
+    fn into_response(self) -> Response {
+        sse::SSE::new(self.0).keep_alive(KEEP_ALIVE).into_response()
+    }
+}
+
+impl ApiResponse for EventStream {
+    fn meta() -> MetaResponses {
+        MetaResponses { responses: vec![response(200, "The events, until either side ends", Self::CONTENT_TYPE, Event::reference())] }
+    }
+
+    fn register(registry: &mut Registry) {
+        Event::register(registry);
     }
 }
 

@@ -125,6 +125,9 @@ pub enum ApiError {
     /// As many requests wait for jobs as may.
     #[error("too many requests wait")]
     TooManyWait,
+    /// As many read events as may.
+    #[error("too many readers of events")]
+    TooManyRead,
     /// It was not done in time.
     #[error("not done within {}", duration::display(*.0))]
     TimedOut(Duration),
@@ -241,6 +244,7 @@ impl ApiError {
             Self::BodyUnread(_) => (Kind::Malformed, "the body ended early or could not be read".into()),
             Self::TimedOut(limit) => (Kind::Unavailable, format!("not done within {}; it is not known whether it will be", duration::display(*limit)).into()),
             Self::TooManyWait => (Kind::Unavailable, "as many requests wait for jobs as may at once; ask without wait, or later".into()),
+            Self::TooManyRead => (Kind::Unavailable, "as many read events as may at once; try again later".into()),
             Self::NoSchema => {
                 (Kind::Unavailable, "the schema is not there yet: the database has not been reached since the start, or is being migrated".into())
             }

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod control;
+pub mod events;
 pub mod explain;
 pub mod health;
 pub mod jobs;
@@ -49,6 +50,7 @@ fn table(state: &Arc<State>) -> (Table, String) {
             batch::BatchRoutes(state.clone()),
             control::ControlRoutes(state.clone()),
             explain::ExplainRoutes(state.clone()),
+            events::EventRoutes(state.clone()),
             queues::QueueRoutes(state.clone()),
             workers::WorkerRoutes(state.clone()),
             login::LoginRoutes(state.clone()),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{auth::Keys, body::Budget, live_queues::LiveQueues, problem::ApiError, waiting::Waiting};
+use crate::{auth::Keys, body::Budget, feed::Feed, live_queues::LiveQueues, problem::ApiError, waiting::Waiting};
 
 /// Bytes that the bodies of single jobs may take together.
 const JOB_BODIES: usize = 64 * 1024 * 1024;
@@ -33,6 +33,8 @@ pub struct State {
     pub live_queues: LiveQueues,
     /// Requests that wait for jobs to end.
     pub waiting: Waiting,
+    /// Events for those who watch.
+    pub feed: Arc<Feed>,
     /// The API keys.
     pub keys: Arc<Keys>,
     /// For bodies of single jobs.
@@ -50,6 +52,7 @@ impl State {
             waker: Waker::start(&store),
             live_queues: LiveQueues::default(),
             waiting: Waiting::new(stop.clone()),
+            feed: Arc::new(Feed::new(stop.clone())),
             keys: Arc::new(keys),
             job_bodies: Budget::of(JOB_BODIES),
             batch_bodies: Budget::of(BATCH_BODIES),

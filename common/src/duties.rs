@@ -25,6 +25,7 @@ enum Duty {
     Expire,
     Prune,
     FoldTally,
+    CollectEvents,
 }
 
 /// Runs the duties until `stop`. `poll` is how late a job that becomes due may be found.
@@ -36,6 +37,7 @@ pub async fn run(store: Store, waker: Waker, poll: Duration, stop: CancellationT
         every(Duration::from_secs(1), Duty::Expire),
         every(Duration::from_secs(20), Duty::Prune),
         every(Duration::from_secs(2), Duty::FoldTally),
+        every(Duration::from_secs(1), Duty::CollectEvents),
     );
 }
 
@@ -54,6 +56,7 @@ async fn every(store: Store, waker: Waker, duty: Duty, period: Duration, stop: C
                 Duty::Expire => expire(&store).await,
                 Duty::Prune => prune(&store).await,
                 Duty::FoldTally => fold(&store).await,
+                Duty::CollectEvents => collect_events(&store).await,
             }
         };
         // one that is under way at the end is dropped: what it has begun, the database ends or undoes
@@ -121,5 +124,11 @@ async fn prune(store: &Store) -> Result<(), StoreError> {
 
 async fn fold(store: &Store) -> Result<(), StoreError> {
     while store.fold_tally().await? == 10_000 {}
+    Ok(())
+}
+
+/// So that they do not pile up where whoever watched has gone.
+async fn collect_events(store: &Store) -> Result<(), StoreError> {
+    while store.collect_events(BATCH).await? == BATCH {}
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod control;
 pub mod directory;
 pub mod enqueue;
 mod error;
+pub mod events;
 pub mod explain;
 mod health;
 pub mod keys;

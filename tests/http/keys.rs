@@ -16,7 +16,7 @@ use crate::{
 const EVERYWHERE: Duration = Duration::from_secs(5);
 
 /// Every route, and what it wants; `None`: any key.
-const ROUTES: [(&str, &str, Option<Scope>); 15] = [
+const ROUTES: [(&str, &str, Option<Scope>); 16] = [
     ("POST", "/v1/jobs", Some(Scope::Enqueue)),
     ("POST", "/v1/jobs/batch", Some(Scope::Enqueue)),
     ("GET", "/v1/jobs", Some(Scope::Read)),
@@ -25,6 +25,7 @@ const ROUTES: [(&str, &str, Option<Scope>); 15] = [
     ("GET", "/v1/jobs/{id}/explain", Some(Scope::Read)),
     ("GET", "/v1/queues/{name}", Some(Scope::Read)),
     ("GET", "/v1/workers", Some(Scope::Read)),
+    ("GET", "/v1/events", Some(Scope::Read)),
     ("POST", "/logout", None),
     ("POST", "/v1/queues/{name}/pause", Some(Scope::Admin)),
     ("POST", "/v1/queues/{name}/resume", Some(Scope::Admin)),
@@ -107,8 +108,12 @@ async fn each_scope_on_each_route() {
         for (method, path, scope) in ROUTES {
             let about = format!("{had}: {method} {path}");
             let before = api.tables().await;
-            let answer = ask(&api, key, method, path).await;
             let allowed = scope.is_none_or(|scope| scope == *had || *had == Scope::Admin);
+            if allowed && path == "/v1/events" {
+                assert_eq!(head(&api, key, path).await, 200, "{about}"); // its body has no end
+                continue;
+            }
+            let answer = ask(&api, key, method, path).await;
             if allowed {
                 assert!((200..300).contains(&answer.status), "{about}: {}", answer.text());
             } else {

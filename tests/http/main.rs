@@ -6,6 +6,7 @@ mod support;
 mod api;
 mod batch;
 mod control;
+mod events;
 mod explain;
 mod guards;
 mod health;

@@ -177,7 +177,7 @@ async fn every_operation_has_an_example_and_its_problems() {
             ("delete", _) => vec!["204", "401", "403", "404", "409", "500", "503"],
             ("post", "/v1/jobs") => vec!["200", "201", "400", "401", "403", "409", "413", "415", "422", "500", "503"],
             ("post", _) => vec!["201", "400", "401", "403", "409", "413", "415", "422", "500", "503"],
-            ("get", "/v1/jobs") => vec!["200", "401", "403", "422", "500", "503"],
+            ("get", "/v1/jobs" | "/v1/events") => vec!["200", "401", "403", "422", "500", "503"],
             ("get", "/v1/jobs/{id}") => vec!["200", "401", "403", "404", "422", "500", "503"],
             ("get", path) if path.ends_with('}') || path.ends_with("/explain") => vec!["200", "401", "403", "404", "500", "503"],
             ("get", "/livez") => vec!["200"],
@@ -193,7 +193,11 @@ async fn every_operation_has_an_example_and_its_problems() {
             }
             let content = response["content"].as_object().expect("a body");
             let is_problem = status.as_str() >= "400" && !matches!(path, "/readyz" | "/health");
-            let expected = if is_problem { "application/problem+json" } else { "application/json" };
+            let expected = match path {
+                _ if is_problem => "application/problem+json",
+                "/v1/events" => "text/event-stream",
+                _ => "application/json",
+            };
             assert_eq!(content.keys().collect::<Vec<_>>(), [expected], "{name} {status}");
             if is_problem {
                 assert_eq!(content[expected]["schema"]["$ref"], "#/components/schemas/Problem", "{name} {status}");

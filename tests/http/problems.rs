@@ -328,6 +328,7 @@ async fn paths_and_methods() {
         ("/v1/queues/default/resume", "POST"),
         ("/v1/queues/default", "GET, HEAD"),
         ("/v1/workers", "GET, HEAD"),
+        ("/v1/events", "GET, HEAD"),
         ("/livez", "GET, HEAD"),
         ("/readyz", "GET, HEAD"),
         ("/health", "GET, HEAD"),

@@ -24,6 +24,11 @@ impl Access {
         Self(Some(key))
     }
 
+    /// The key, where one was needed.
+    pub(super) fn key(&self) -> Option<&ApiKey> {
+        self.0.as_deref()
+    }
+
     /// The name of the key, where one was needed.
     pub fn key_name(&self) -> Option<&str> {
         self.0.as_deref().map(|key| key.name.as_str())

@@ -5,6 +5,7 @@ use std::time::Duration;
 use longshore_common::{
     duration,
     fault::{Fault, Faults, token},
+    job::QueueName,
 };
 use poem::{Body, Request, RequestBody, Result, http::header};
 use poem_openapi::{
@@ -18,6 +19,7 @@ use super::{schema::Schema, schemas};
 use crate::{
     body::{self, Format},
     problem::ApiError,
+    routes::events::EventFilter,
 };
 
 /// How long a request may wait for its job at most.
@@ -180,7 +182,7 @@ fn refuse_idempotency_key(request: &Request) -> Result<(), ApiError> {
     if !request.headers().contains_key("idempotency-key") {
         return Ok(());
     }
-    Err(of_idempotency_key("is not taken here: doing this twice does no harm"))
+    Err(header_fault("Idempotency-Key", "is not taken here: doing this twice does no harm"))
 }
 
 fn declared_length(request: &Request) -> Option<usize> {
@@ -279,12 +281,48 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
             (None, _) => Ok(Self(None)),
             (Some(Some(key)), None) => Ok(Self(Some(key))),
             // one that is not read must not be taken for none
-            _ => Err(of_idempotency_key(format!("must be given once, with 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters")).into()),
+            _ => Err(header_fault("Idempotency-Key", format!("must be given once, with 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters")).into()),
         }
     }
 }
 
-/// A fault of the header.
-pub fn of_idempotency_key(detail: impl std::fmt::Display) -> ApiError {
-    ApiError::Invalid(vec![Fault { pointer: String::new(), detail: format!("header Idempotency-Key: {detail}").into() }])
+/// A fault of a header.
+pub fn header_fault(name: &str, detail: impl std::fmt::Display) -> ApiError {
+    ApiError::Invalid(vec![Fault { pointer: String::new(), detail: format!("header {name}: {detail}").into() }])
+}
+
+/// The query string of events.
+#[derive(Debug)]
+pub struct EventQuery(pub EventFilter);
+
+impl<'a> ApiExtractor<'a> for EventQuery {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(schemas::event_query())
+    }
+
+    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        let mut filter = EventFilter::default();
+        let mut faults = Faults::default();
+        for (key, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+            let name = || QueueName::new(&value).map(String::from); // kinds are named by the same rule
+            let read = match &*key {
+                "queue" => name().map(|name| filter.queues.insert(name)).map_err(ToString::to_string),
+                "kind" => name().map(|name| filter.kinds.insert(name)).map_err(ToString::to_string),
+                "job_id" => value.parse().map(|id| filter.job_ids.insert(id)).map_err(|_| format!("must be the id of a job, is \"{value}\"")),
+                _ => Err("is not known; there are queue, kind, job_id".to_owned()),
+            };
+            if let Err(why) = read {
+                faults.add(&token(&key), format!("query parameter: {why}"));
+            }
+        }
+        if faults.is_empty() { Ok(Self(filter)) } else { Err(ApiError::Invalid(faults.into_vec()).into()) }
+    }
 }

@@ -1,5 +1,6 @@
 //! The schemas of what the API takes and gives. Tests hold them against what serde writes.
 
+mod events;
 mod jobs;
 
 use longshore_common::{
@@ -9,6 +10,7 @@ use longshore_common::{
 use poem_openapi::registry::{MetaSchema, Registry};
 use serde_json::json;
 
+pub use self::events::event_query;
 pub use self::jobs::{JobChange, NewBatch, NewJob, idempotency_key, job_query, wait_query};
 use super::schema::{Field, Schema, count, flag, inline, input, integer, list, name, nullable, number, object, text, time, word};
 use crate::routes::{

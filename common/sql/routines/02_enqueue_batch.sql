@@ -53,6 +53,9 @@ begin
     insert into longshore.labels (label, id)
     select x.label, j.id from j cross join lateral longshore.labels_of(j.tags, j.meta) x(label)
      where j.tags is not null or j.meta is not null
+  ), told as (
+    insert into longshore.event_inbox (event, id, lane, attempt)
+    select 'job.enqueued', j.id, j.lane, 0 from j where exists (select from longshore.watch w where w.one and w.events_until > now()) order by j.id
   )
   select null::int, j.id, 'enqueued', j.run_at, j.created_at, j.expires_at from j;
 
@@ -151,6 +154,7 @@ begin
   insert into longshore.labels (label, id)
   select x.label, p_id from longshore.job_data j, longshore.labels_of(j.tags, j.meta) x(label) where j.id = p_id;
   perform longshore.place(array[p_id], array[v_attempt]);
+  perform longshore.tell('job.changed', p_id, (select j.lane from longshore.job_data j where j.id = p_id), v_attempt);
   return true;
 end $$;
 comment on function longshore.replace_waiting is 'overwrite a job that waits';

@@ -46,6 +46,9 @@ begin
     select nextval('longshore.lease_number') lease
   ), r as (
     insert into longshore.running (id, lease, lane, worker, attempt) select c.id, l.lease, c.lane, p_worker, c.attempt from l, c
+  ), told as (
+    insert into longshore.event_inbox (event, id, lane, attempt)
+    select 'job.started', c.id, c.lane, c.attempt from c where exists (select from longshore.watch w where w.one and w.events_until > now())
   )
   select c.id, l.lease, c.attempt, now(), c.lane, j.priority, j.run_at, j.created_at, j.max_attempts, j.timeout_ms,
          c.attempt = 1 and coalesce(j.expires_at <= now(), false), j.request_id, j.traceparent, j.tags, j.meta, j.args

@@ -77,6 +77,11 @@ begin
     select id, run_at, lane, priority, attempt from due where run_at <= now()
     union all
     select id, run_at, lane, priority, attempt from back
+  ), told as (
+    insert into longshore.event_inbox (event, id, lane, attempt, error)
+    select case when s.fate <> 'waits' then 'job.' || s.fate when s.outcome in ('snoozed', 'handed_back') then 'job.' || s.outcome else 'job.retryable' end,
+           s.id, s.lane, s.attempt, left(s.error, 500)
+      from settled s where exists (select from longshore.watch w where w.one and w.events_until > now())
   )
   select s.id, s.lease,
          case when s.fate <> 'waits' then s.fate

@@ -76,6 +76,7 @@ begin
     insert into longshore.finished (id, lane, state, attempt, error)
     select j.id, j.lane, 'cancelled', v_attempt, 'expired' from longshore.job_data j where j.id = e.id;
     insert into longshore.tally (lane, state, n) select j.lane, 'cancelled', 1 from longshore.job_data j where j.id = e.id;
+    perform longshore.tell('job.cancelled', e.id, (select j.lane from longshore.job_data j where j.id = e.id), v_attempt, 'expired');
     v_expired := v_expired + 1;
   end loop;
   return v_expired;

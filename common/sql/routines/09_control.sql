@@ -47,6 +47,7 @@ begin
           returning lane
         )
         insert into longshore.tally (lane, state, n) select f.lane, 'cancelled', 1 from f;
+        perform longshore.tell('job.cancelled', id, (select f.lane from longshore.finished f where f.id = cancel_jobs.id), v_place.attempt);
         exit;
       end if;
       update longshore.running x set cancel_requested_at = coalesce(x.cancel_requested_at, now()) where x.id = cancel_jobs.id;
@@ -127,6 +128,7 @@ begin
                losses_after = (select max(a.lease) from longshore.attempts a where a.id = retry_jobs.id)
          where d.id = retry_jobs.id;
         perform longshore.place(array[id], array[v_attempt]);
+        perform longshore.tell('job.retried', id, (select d.lane from longshore.job_data d where d.id = retry_jobs.id), v_attempt);
       end if;
       -- a finished one that was met at rest has finished just now: once more
       exit when v_attempt is not null or met in ('scheduled', 'available', 'running');
@@ -162,6 +164,7 @@ begin
       if v_round = 50 then perform longshore.give_up(id); end if;
     end loop;
     if met <> 'running' then
+      perform longshore.tell('job.deleted', id, (select d.lane from longshore.job_data d where d.id = delete_jobs.id));
       with j as (
         delete from longshore.job_data d where d.id = delete_jobs.id returning d.id, d.tags, d.meta, d.expires_at
       ), l as (
@@ -219,6 +222,7 @@ begin
       else
         perform longshore.place(array[p_id], array[attempt]);
       end if;
+      perform longshore.tell('job.changed', p_id, (select j.lane from longshore.job_data j where j.id = p_id), attempt);
     end if;
   end if;
   return next;
@@ -275,7 +279,9 @@ comment on function longshore.retry is 'make a finished or retryable job availab
 create or replace function longshore.pause(queue text) returns text language plpgsql as $$
 begin
   update longshore.queues q set paused_at = now() where q.name = pause.queue and q.paused_at is null;
-  if not found and not exists (select from longshore.queues q where q.name = pause.queue) then
+  if found then
+    perform longshore.tell('queue.paused', p_queue => pause.queue);
+  elsif not exists (select from longshore.queues q where q.name = pause.queue) then
     raise exception 'longshore.pause: there is no queue "%"', pause.queue using errcode = 'no_data_found', hint = 'a queue is there when it was first used';
   end if;
   return 'paused: it takes jobs and starts none';
@@ -287,6 +293,7 @@ begin
   update longshore.queues q set paused_at = null where q.name = resume.queue and q.paused_at is not null;
   if found then
     perform pg_notify('longshore_wake', resume.queue);
+    perform longshore.tell('queue.resumed', p_queue => resume.queue);
   elsif not exists (select from longshore.queues q where q.name = resume.queue) then
     raise exception 'longshore.resume: there is no queue "%"', resume.queue using errcode = 'no_data_found';
   end if;

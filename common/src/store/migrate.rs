@@ -32,7 +32,8 @@ const ROUTINES: &[(&str, &str)] = &[
     ("07_views", include_str!("../../sql/routines/07_views.sql")),
     ("08_explain", include_str!("../../sql/routines/08_explain.sql")),
     ("09_control", include_str!("../../sql/routines/09_control.sql")),
-    ("10_roles", include_str!("../../sql/routines/10_roles.sql")),
+    ("10_events", include_str!("../../sql/routines/10_events.sql")),
+    ("11_roles", include_str!("../../sql/routines/11_roles.sql")),
 ];
 
 /// What a program may do with the schema it finds.

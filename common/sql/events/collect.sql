@@ -1,0 +1,2 @@
+-- events/collect
+select longshore.collect_events($1)

@@ -1,0 +1,2 @@
+-- events/watch
+select longshore.watch_events()
