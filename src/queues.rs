@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Subcommand;
-use longshore_common::store::read::QueueView;
+use longshore_common::store::queues::QueueView;
 
 use crate::{
     database,

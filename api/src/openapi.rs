@@ -22,7 +22,7 @@ use serde::Serialize;
 
 pub use self::{
     caller::{Admin, Any, Caller, Enqueue, Read},
-    extract::{BatchBody, ChangeBody, EventQuery, IdempotencyKey, JobBody, JobQuery, LoginBody, WaitQuery, asks_to_wait, header_fault},
+    extract::{BatchBody, ChangeBody, EventQuery, IdempotencyKey, JobBody, JobQuery, LoginBody, PurgeQuery, QueueBody, WaitQuery, asks_to_wait, header_fault},
     schema::Schema,
 };
 use crate::problem::{self, ApiError, Kind};
@@ -129,7 +129,7 @@ impl Problems for Awaiting {
 #[derive(Debug)]
 pub enum Enqueuing {}
 impl Problems for Enqueuing {
-    const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::Conflict, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
+    const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::Conflict, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid, Kind::QueueFull];
 }
 
 /// The problems of endpoints that do something to one thing: there may be none, or it may not be the time.
@@ -144,6 +144,20 @@ impl Problems for Controlling {
 pub enum Changing {}
 impl Problems for Changing {
     const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::NotFound, Kind::Conflict, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
+}
+
+/// The problems of endpoints that make one thing or replace it.
+#[derive(Debug)]
+pub enum Putting {}
+impl Problems for Putting {
+    const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
+}
+
+/// The problems of endpoints that delete one thing, as a query says: there may be none, or it may not be the time.
+#[derive(Debug)]
+pub enum Deleting {}
+impl Problems for Deleting {
+    const KINDS: &'static [Kind] = &[Kind::NotFound, Kind::Conflict, Kind::Invalid];
 }
 
 /// The problems of endpoints that take a key.

@@ -108,6 +108,28 @@ pub enum ApiError {
         /// Who holds its key; `None`: a job of a queue to which the request's API key does not reach.
         standing: Option<i64>,
     },
+    /// As many jobs wait in a queue as may.
+    #[error("queue \"{queue}\" is full")]
+    QueueFull {
+        /// Which.
+        queue: String,
+    },
+    /// A queue that is to be deleted holds jobs.
+    #[error("queue \"{queue}\" holds jobs")]
+    QueueHolds {
+        /// Which.
+        queue: String,
+        /// How many, counted to 10,001.
+        jobs: i32,
+    },
+    /// Jobs of a queue that is to be purged run.
+    #[error("jobs of queue \"{queue}\" run")]
+    QueueRuns {
+        /// Which.
+        queue: String,
+        /// How many.
+        running: i32,
+    },
     /// The body is larger than is allowed.
     #[error("body larger than {0} bytes")]
     TooLarge(usize),
@@ -154,6 +176,7 @@ pub enum Kind {
     TooLarge,
     UnsupportedMediaType,
     Invalid,
+    QueueFull,
     Internal,
     Unavailable,
 }
@@ -173,6 +196,7 @@ impl Kind {
                 ("urn:longshore:problem:unsupported-media-type", "The body is of the wrong media type", StatusCode::UNSUPPORTED_MEDIA_TYPE)
             }
             Self::Invalid => ("urn:longshore:problem:invalid", "The input is invalid", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::QueueFull => ("urn:longshore:problem:queue-full", "The queue is full", StatusCode::TOO_MANY_REQUESTS),
             Self::Internal => ("urn:longshore:problem:internal", "Something went wrong here", StatusCode::INTERNAL_SERVER_ERROR),
             Self::Unavailable => ("urn:longshore:problem:unavailable", "Not now; try again", StatusCode::SERVICE_UNAVAILABLE),
         }
@@ -239,6 +263,16 @@ impl ApiError {
             Self::RetryKeyHeld { id, standing: None } => {
                 (Kind::Conflict, format!("the unique key of job {id} is held by a job of a queue to which this API key does not reach").into())
             }
+            Self::QueueFull { queue } => {
+                (Kind::QueueFull, format!("as many jobs wait in queue \"{queue}\" as its max_waiting allows; nothing was enqueued").into())
+            }
+            Self::QueueHolds { queue, jobs } => {
+                let held = if *jobs > 10_000 { "more than 10,000 jobs".to_owned() } else { plural(*jobs) };
+                (Kind::Conflict, format!("queue \"{queue}\" holds {held}; ?purge=true forgets those that do not run").into())
+            }
+            Self::QueueRuns { queue, running } => {
+                (Kind::Conflict, format!("{} of queue \"{queue}\" run; pause it, and cancel them or wait", plural(*running)).into())
+            }
             Self::TooLarge(limit) => (Kind::TooLarge, format!("at most {limit} bytes are allowed").into()),
             Self::UnsupportedMediaType { found, allowed } => (Kind::UnsupportedMediaType, format!("\"{found}\" is not taken here; send {allowed}").into()),
             Self::BodyUnread(_) => (Kind::Malformed, "the body ended early or could not be read".into()),
@@ -249,7 +283,13 @@ impl ApiError {
                 (Kind::Unavailable, "the schema is not there yet: the database has not been reached since the start, or is being migrated".into())
             }
             Self::Store(StoreError::Unavailable { .. }) => (Kind::Unavailable, "the database is away".into()),
-            Self::Store(StoreError::KeyHeld { .. } | StoreError::KeyHeldElsewhere { .. } | StoreError::Refused { .. } | StoreError::Corrupt { .. })
+            Self::Store(
+                StoreError::KeyHeld { .. }
+                | StoreError::KeyHeldElsewhere { .. }
+                | StoreError::QueueFull { .. }
+                | StoreError::Refused { .. }
+                | StoreError::Corrupt { .. },
+            )
             | Self::Panicked(_) => (Kind::Internal, "the log says more, under this request's x-request-id".into()),
         }
     }
@@ -292,7 +332,7 @@ impl ResponseError for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::UnderWay) {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) || matches!(self, Self::UnderWay) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Some(cause) = self.cause() {
@@ -330,6 +370,10 @@ impl From<InvalidJob> for ApiError {
             InvalidJob::Faults(faults) => Self::Invalid(faults),
         }
     }
+}
+
+fn plural(jobs: i32) -> String {
+    if jobs == 1 { "1 job".to_owned() } else { format!("{jobs} jobs") }
 }
 
 /// Poem's own errors as ours.

@@ -8,6 +8,7 @@ pub mod health;
 pub mod jobs;
 mod list;
 pub mod login;
+pub mod queue_settings;
 pub mod queues;
 pub mod workers;
 
@@ -15,7 +16,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use longshore_common::{
     job::JobView,
-    store::{enqueue::Origin, read::QueueView, workers::WorkerView},
+    store::{enqueue::Origin, queues::QueueView, workers::WorkerView},
 };
 use poem::{
     Endpoint, EndpointExt, Request, Response, Result, Route,
@@ -52,6 +53,7 @@ fn table(state: &Arc<State>) -> (Table, String) {
             explain::ExplainRoutes(state.clone()),
             events::EventRoutes(state.clone()),
             queues::QueueRoutes(state.clone()),
+            queue_settings::QueueSettingsRoutes(state.clone()),
             workers::WorkerRoutes(state.clone()),
             login::LoginRoutes(state.clone()),
             health::HealthRoutes(state.clone()),

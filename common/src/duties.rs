@@ -1,18 +1,13 @@
 //! What must happen whoever runs: promote what is due, rescue the jobs of dead workers, expire what came too late, prune
-//! what is old. Every process does all of it, on a timer with jitter; the statements make that safe, no leader is needed.
+//! what is old, count what waits in large queues. Every process does all of it, on a timer with jitter; the statements make
+//! that safe, no leader is needed.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    job::JobState,
-    store::{Store, StoreError, listen::Waker},
-};
+use crate::store::{Store, StoreError, listen::Waker};
 
-/// How long a final state is kept.
-const RETENTION: [(JobState, Duration); 3] =
-    [(JobState::Succeeded, Duration::from_hours(24)), (JobState::Cancelled, Duration::from_hours(168)), (JobState::Failed, Duration::from_hours(720))];
 /// Rows a statement at most, so that none is long.
 const BATCH: i32 = 1000;
 /// Rows that a prune takes at once: it deletes by index, in a few milliseconds.
@@ -26,6 +21,7 @@ enum Duty {
     Prune,
     FoldTally,
     CollectEvents,
+    CountWaiting,
 }
 
 /// Runs the duties until `stop`. `poll` is how late a job that becomes due may be found.
@@ -38,6 +34,7 @@ pub async fn run(store: Store, waker: Waker, poll: Duration, stop: CancellationT
         every(Duration::from_secs(20), Duty::Prune),
         every(Duration::from_secs(2), Duty::FoldTally),
         every(Duration::from_secs(1), Duty::CollectEvents),
+        every(Duration::from_secs(1), Duty::CountWaiting),
     );
 }
 
@@ -57,6 +54,7 @@ async fn every(store: Store, waker: Waker, duty: Duty, period: Duration, stop: C
                 Duty::Prune => prune(&store).await,
                 Duty::FoldTally => fold(&store).await,
                 Duty::CollectEvents => collect_events(&store).await,
+                Duty::CountWaiting => store.count_waiting().await.map(drop),
             }
         };
         // one that is under way at the end is dropped: what it has begun, the database ends or undoes
@@ -113,10 +111,8 @@ async fn expire(store: &Store) -> Result<(), StoreError> {
 }
 
 async fn prune(store: &Store) -> Result<(), StoreError> {
-    for (state, age) in RETENTION {
-        while store.prune(state, age, PRUNE_BATCH).await? == PRUNE_BATCH {
-            tokio::time::sleep(Duration::from_millis(50)).await; // others come first
-        }
+    while store.prune(PRUNE_BATCH).await? == PRUNE_BATCH {
+        tokio::time::sleep(Duration::from_millis(50)).await; // others come first
     }
     store.prune_first_answers(PRUNE_BATCH.into()).await?;
     store.prune_workers(Duration::from_hours(1440)).await

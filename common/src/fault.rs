@@ -31,6 +31,15 @@ impl Faults {
         self.found.push(Fault { pointer: format!("{}{path}", self.prefix), detail: detail.into() });
     }
 
+    /// Reads a part of the input, whose pointers start with `path` below the prefix.
+    pub fn below<T>(&mut self, path: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.prefix.len();
+        self.prefix.push_str(path);
+        let value = read(self);
+        self.prefix.truncate(length);
+        value
+    }
+
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()

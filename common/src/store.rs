@@ -19,6 +19,7 @@ pub mod keys;
 pub mod listen;
 pub mod migrate;
 pub mod once;
+pub mod queues;
 pub mod read;
 pub mod report;
 pub mod upkeep;

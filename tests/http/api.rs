@@ -192,7 +192,7 @@ fn settings(url: &str, env: &[(&str, &str)]) -> Settings {
 }
 
 /// Type and title of the problems, by status.
-const PROBLEMS: [(u16, &str, &str); 10] = [
+const PROBLEMS: [(u16, &str, &str); 11] = [
     (400, "malformed", "The body is malformed"),
     (401, "unauthorized", "An API key is needed"),
     (403, "forbidden", "The request is refused"),
@@ -202,6 +202,7 @@ const PROBLEMS: [(u16, &str, &str); 10] = [
     (413, "too-large", "The body is too large"),
     (415, "unsupported-media-type", "The body is of the wrong media type"),
     (422, "invalid", "The input is invalid"),
+    (429, "queue-full", "The queue is full"),
     (503, "unavailable", "Not now; try again"),
 ];
 
@@ -222,7 +223,7 @@ pub fn problem(answer: &Response, status: u16, pointers: &[&str], about: &str) -
     assert!(errors.iter().all(|error| error["detail"].as_str().is_some_and(|detail| !detail.is_empty())), "{about}: {problem:#}");
     let known = ["type", "title", "status", "detail", "errors"];
     assert!(problem.as_object().is_some_and(|fields| fields.keys().all(|key| known.contains(&key.as_str()))), "{about}: {problem:#}");
-    assert_eq!(answer.header("retry-after").is_some(), status == 503, "{about}: {answer:?}");
+    assert_eq!(answer.header("retry-after").is_some(), matches!(status, 429 | 503), "{about}: {answer:?}");
     assert_eq!(answer.header("www-authenticate"), (status == 401).then_some("Bearer"), "{about}: {answer:?}");
     problem
 }

@@ -85,7 +85,7 @@ async fn every_field() {
     // what a job does not show is stored as well
     let row = api.sql.query_one("select retry::text, unique_while::text from longshore.job_data", &[]).await.expect("look");
     let retry: Value = serde_json::from_str(row.get(0)).expect("JSON");
-    assert_eq!(retry, json!({"backoff": "linear", "base": 5.0, "max": 60.0, "jitter": 0.0}));
+    assert_eq!(retry, json!({"backoff": "linear", "base": 5, "max": 60, "jitter": 0}));
     assert_eq!(row.get::<_, &str>(1), "kept");
     // null counts as absent, but for args and timeout
     let job = enqueued(

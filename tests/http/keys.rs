@@ -16,7 +16,7 @@ use crate::{
 const EVERYWHERE: Duration = Duration::from_secs(5);
 
 /// Every route, and what it wants; `None`: any key.
-const ROUTES: [(&str, &str, Option<Scope>); 16] = [
+const ROUTES: [(&str, &str, Option<Scope>); 18] = [
     ("POST", "/v1/jobs", Some(Scope::Enqueue)),
     ("POST", "/v1/jobs/batch", Some(Scope::Enqueue)),
     ("GET", "/v1/jobs", Some(Scope::Read)),
@@ -29,11 +29,13 @@ const ROUTES: [(&str, &str, Option<Scope>); 16] = [
     ("POST", "/logout", None),
     ("POST", "/v1/queues/{name}/pause", Some(Scope::Admin)),
     ("POST", "/v1/queues/{name}/resume", Some(Scope::Admin)),
+    ("PUT", "/v1/queues/{name}", Some(Scope::Admin)),
     // in an order in which each finds the job as it wants it
     ("PATCH", "/v1/jobs/{id}", Some(Scope::Admin)),
     ("POST", "/v1/jobs/{id}/cancel", Some(Scope::Admin)),
     ("POST", "/v1/jobs/{id}/retry", Some(Scope::Admin)),
     ("DELETE", "/v1/jobs/{id}", Some(Scope::Admin)),
+    ("DELETE", "/v1/queues/{name}", Some(Scope::Admin)),
 ];
 /// What is no route of the document: it wants any key.
 const ELSEWHERE: [(&str, &str, u16); 7] = [
@@ -58,13 +60,11 @@ async fn ask(api: &Api, key: &str, method: &str, path: &str) -> Response {
     api.with_key(
         key,
         method,
-        &path.replace("{id}", "1").replace("{name}", "a"),
-        if method == "POST" {
-            body(path)
-        } else if method == "PATCH" {
-            "{}"
-        } else {
-            ""
+        &(path.replace("{id}", "1").replace("{name}", "a") + if (method, path) == ("DELETE", "/v1/queues/{name}") { "?purge=true" } else { "" }),
+        match method {
+            "POST" => body(path),
+            "PATCH" | "PUT" => "{}",
+            _ => "",
         },
     )
     .await

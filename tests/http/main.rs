@@ -21,6 +21,7 @@ mod limits;
 mod lists;
 mod openapi;
 mod problems;
+mod queues_settings;
 mod queues_workers;
 mod schema;
 mod waiting;

@@ -74,7 +74,7 @@ async fn it_is_openapi_3() {
         let described: BTreeSet<&str> = names.iter().filter(|(place, _)| *place == Some("path")).filter_map(|(_, name)| *name).collect();
         assert_eq!(told, described, "{name}: what is in the path");
         let bodiless = path == "/logout" || ["/cancel", "/retry", "/pause", "/resume"].iter().any(|end| path.ends_with(end));
-        assert_eq!(operation["requestBody"].is_object(), matches!(method, "post" | "patch") && !bodiless, "{name}");
+        assert_eq!(operation["requestBody"].is_object(), matches!(method, "post" | "patch" | "put") && !bodiless, "{name}");
         let bodies = operation["requestBody"]["content"].as_object().into_iter().flatten();
         let responses = operation["responses"].as_object().expect("responses");
         assert!(responses.keys().any(|status| status.starts_with('2')), "{name}");
@@ -174,9 +174,11 @@ async fn every_operation_has_an_example_and_its_problems() {
             ("post", "/v1/jobs/{id}/retry") => vec!["200", "401", "403", "404", "409", "500", "503"],
             ("post", "/v1/queues/{name}/pause" | "/v1/queues/{name}/resume") => vec!["200", "401", "403", "404", "500", "503"],
             ("patch", _) => vec!["200", "400", "401", "403", "404", "409", "413", "415", "422", "500", "503"],
+            ("put", _) => vec!["200", "201", "400", "401", "403", "413", "415", "422", "500", "503"],
+            ("delete", "/v1/queues/{name}") => vec!["202", "204", "401", "403", "404", "409", "422", "500", "503"],
             ("delete", _) => vec!["204", "401", "403", "404", "409", "500", "503"],
-            ("post", "/v1/jobs") => vec!["200", "201", "400", "401", "403", "409", "413", "415", "422", "500", "503"],
-            ("post", _) => vec!["201", "400", "401", "403", "409", "413", "415", "422", "500", "503"],
+            ("post", "/v1/jobs") => vec!["200", "201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503"],
+            ("post", _) => vec!["201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503"],
             ("get", "/v1/jobs" | "/v1/events") => vec!["200", "401", "403", "422", "500", "503"],
             ("get", "/v1/jobs/{id}") => vec!["200", "401", "403", "404", "422", "500", "503"],
             ("get", path) if path.ends_with('}') || path.ends_with("/explain") => vec!["200", "401", "403", "404", "500", "503"],
@@ -275,6 +277,16 @@ async fn answers_are_as_described() {
         let path = if end == "pause" { "/v1/queues/{name}/pause" } else { "/v1/queues/{name}/resume" };
         answers.push((path, "post", api.request("POST", &format!("/v1/queues/{name}/{end}"), &[], b"").await));
     }
+    let full = json!({"max_waiting": 0, "on_failed": {"kind": "k", "args": {"a": 1}}, "retention": {"failed": null}}).to_string();
+    for (name, body) in [("full", full.as_str()), ("full", full.as_str()), ("full", "{"), ("full", r#"{"max_waiting":-1}"#)] {
+        answers.push(("/v1/queues/{name}", "put", api.request("PUT", &format!("/v1/queues/{name}"), &[JSON], body.as_bytes()).await));
+    }
+    answers.push(("/v1/queues/{name}", "get", api.get("/v1/queues/full").await));
+    answers.push(("/v1/jobs", "post", api.post("/v1/jobs", r#"{"kind":"k","queue":"full"}"#).await));
+    answers.push(("/v1/jobs/batch", "post", api.post("/v1/jobs/batch", r#"{"jobs":[{"kind":"k","queue":"full"}]}"#).await));
+    for query in ["default", "default?purge=true", "nothing", "default?x"] {
+        answers.push(("/v1/queues/{name}", "delete", api.request("DELETE", &format!("/v1/queues/{query}"), &[], b"").await));
+    }
     let mut statuses = BTreeSet::new();
     for (path, method, answer) in &answers {
         let response = &document.0["paths"][path][method]["responses"][answer.status.to_string()];
@@ -283,7 +295,7 @@ async fn answers_are_as_described() {
         assert_eq!(document.faults(&content["schema"], &answer.json(), path), [""; 0], "{method} {path}: {}", answer.text());
         statuses.insert(answer.status);
     }
-    assert_eq!(statuses, [200, 201, 202, 400, 403, 404, 409, 413, 415, 422].into());
+    assert_eq!(statuses, [200, 201, 202, 400, 403, 404, 409, 413, 415, 422, 429].into());
     let strange = json!({"status": "ok", "colour": "red"});
     assert_eq!(document.faults(&document.0["components"]["schemas"]["Life"], &strange, "").len(), 1, "the comparison itself can fail");
     api.finish().await;

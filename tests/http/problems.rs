@@ -326,7 +326,7 @@ async fn paths_and_methods() {
         ("/v1/queues", "GET, HEAD"),
         ("/v1/queues/default/pause", "POST"),
         ("/v1/queues/default/resume", "POST"),
-        ("/v1/queues/default", "GET, HEAD"),
+        ("/v1/queues/default", "DELETE, GET, HEAD, PUT"),
         ("/v1/workers", "GET, HEAD"),
         ("/v1/events", "GET, HEAD"),
         ("/livez", "GET, HEAD"),

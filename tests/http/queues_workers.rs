@@ -38,7 +38,13 @@ async fn queues() {
     let counts = json!({
         "scheduled": 1, "available": 2, "running": 1, "retryable": 1, "blocked": 0, "succeeded": 1, "failed": 1, "cancelled": 0
     });
-    assert_eq!(emails, json!({"name": "emails", "paused": false, "counts": counts, "estimated": false, "oldest_available_age": null, "workers": 1}));
+    let expected = json!({
+        "name": "emails", "paused": false, "max_running": null, "max_running_per_key": null, "rate": null, "max_waiting": null, "fair": false,
+        "defaults": {"priority": 0, "max_attempts": 25, "timeout": 300, "retry": {"backoff": "exponential", "base": 1, "max": 86400, "jitter": 0.1}},
+        "retention": {"succeeded": 86400, "cancelled": 604_800, "failed": 2_592_000}, "on_failed": null,
+        "counts": counts, "estimated": false, "oldest_available_age": null, "workers": 1
+    });
+    assert_eq!(emails, expected);
     let reports = api.read("/v1/queues/reports").await;
     assert_eq!((&reports["workers"], &reports["counts"]["available"]), (&json!(0), &json!(1)));
 

@@ -16,7 +16,7 @@ async fn the_order_is_priority_then_run_at_then_id_over_all_kinds() {
     let worker = f.worker("w").await;
     let mut jobs = Vec::new();
     for n in 0..300_i16 {
-        jobs.push(NewJob { priority: (n * 7) % 5 - 2, ..job(["a", "b", "c"][usize::from(n.unsigned_abs()) % 3]) });
+        jobs.push(NewJob { priority: Some((n * 7) % 5 - 2), ..job(["a", "b", "c"][usize::from(n.unsigned_abs()) % 3]) });
     }
     f.enqueue(&jobs).await;
     // some of them due earlier than others
@@ -83,7 +83,7 @@ async fn a_worker_that_was_declared_dead_gets_nothing() {
 async fn more_kinds_than_one_claim_can_merge() {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;
-    let jobs: Vec<NewJob> = (0..150_i16).map(|n| NewJob { priority: (n * 31) % 150, ..job(&format!("kind-{n}")) }).collect();
+    let jobs: Vec<NewJob> = (0..150_i16).map(|n| NewJob { priority: Some((n * 31) % 150), ..job(&format!("kind-{n}")) }).collect();
     f.enqueue(&jobs).await;
     let claimed = f.claim(worker, 10).await;
     assert_eq!(claimed.jobs.iter().map(|j| j.priority).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
@@ -116,7 +116,7 @@ async fn an_old_snapshot_hides_nothing_from_the_claims() {
     let (mut scan, mut done) = (QueueScan::default(), 0);
     for round in 0..12 {
         let mut jobs = vec![job("echo"); 1500];
-        jobs.push(NewJob { priority: -1, ..job("echo") });
+        jobs.push(NewJob { priority: Some(-1), ..job("echo") });
         f.enqueue(&jobs).await;
         f.store.learn_lanes().await.expect("learn");
         let lanes: Vec<i32> = f.store.known_lanes().iter().map(|l| l.lane).collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_common::{
-    job::{JobState, NewJob, When},
+    job::{NewJob, When},
     outcome::Outcome,
 };
 
@@ -98,8 +98,8 @@ async fn pruning_forgets_all_of_a_job_and_nothing_else() {
     f.run("update longshore.finished set finished_at = now() - interval '2 days'").await;
     let young = f.leased(worker, new()).await;
     f.store.report(&[(young, Outcome::Succeeded { result: None })]).await.expect("report");
-    assert_eq!(f.store.prune(JobState::Failed, Duration::from_hours(24), 100).await.expect("prune"), 0);
-    assert_eq!(f.store.prune(JobState::Succeeded, Duration::from_hours(24), 100).await.expect("prune"), 1);
+    assert_eq!(f.store.prune(100).await.expect("prune"), 1);
+    assert_eq!(f.store.prune(100).await.expect("prune"), 0);
     assert_eq!((f.state(old.id).await, f.state(young.id).await), ("gone".to_owned(), "succeeded".to_owned()));
     for table in ["labels", "expiring", "attempts", "job_data", "finished"] {
         assert_eq!(f.count(&format!("longshore.{table} where id = {}", old.id)).await, 0, "{table}");

@@ -22,7 +22,7 @@ async fn every_field_is_stored_and_shown() {
     );
     let origin = Origin { enqueued_by: Some("shop".to_owned()), request_id: Some("r-1".to_owned()), traceparent: Some("00-trace".to_owned()) };
     let enqueued = f.store.enqueue(&[new], &origin).await.expect("enqueue");
-    let Enqueued::New { id, run_at, created_at, expires_at } = enqueued[0] else { panic!("{enqueued:?}") };
+    let Enqueued::New { id, run_at, created_at, expires_at, .. } = enqueued[0] else { panic!("{enqueued:?}") };
     assert_eq!((run_at - created_at).get_seconds(), 3600);
     let view = f.store.job(id).await.expect("read").expect("there");
     assert_eq!(view.state, JobState::Scheduled);

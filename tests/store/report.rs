@@ -164,7 +164,7 @@ async fn a_failed_attempt_waits_its_backoff_by_the_database_clock() {
 async fn attempts_used_up_are_a_failure_with_the_last_error() {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;
-    let id = f.enqueue_one(NewJob { max_attempts: 3, ..job("echo") }).await;
+    let id = f.enqueue_one(NewJob { max_attempts: Some(3), ..job("echo") }).await;
     for attempt in 1..=3 {
         let lease = f.claim(worker, 1).await.jobs[0].lease;
         f.store.report(&[(lease, Outcome::Failed { error: format!("error {attempt}"), retry_in: Some(Duration::ZERO) })]).await.expect("report");

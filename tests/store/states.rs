@@ -114,7 +114,7 @@ async fn the_end_of_an_attempt() {
                     if state == JobState::Retryable && max_attempts == 1 {
                         continue; // there is no such job
                     }
-                    let Some((id, lease)) = job_in(&f, state, worker, NewJob { max_attempts, ..job("echo") }).await else { continue };
+                    let Some((id, lease)) = job_in(&f, state, worker, NewJob { max_attempts: Some(max_attempts), ..job("echo") }).await else { continue };
                     f.store.report(&[(lease, outcome(kind, waits))]).await.expect("report");
                     // a time-out waits by the backoff, whatever the holder says
                     let waits = waits || kind == OutcomeKind::TimedOut;
@@ -132,7 +132,7 @@ async fn the_end_of_an_attempt() {
 async fn losses() {
     let f = Fixture::new().await;
     for max_attempts in [2, 25] {
-        let id = f.enqueue_one(NewJob { max_attempts, ..job("echo") }).await;
+        let id = f.enqueue_one(NewJob { max_attempts: Some(max_attempts), ..job("echo") }).await;
         for losses in 1..=3_u32 {
             let worker = f.worker(&format!("w-{max_attempts}-{losses}")).await;
             assert_eq!(f.claim(worker, 1).await.jobs[0].attempt, i16::try_from(losses).expect("small"));

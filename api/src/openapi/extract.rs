@@ -98,6 +98,40 @@ impl<'a> ApiExtractor<'a> for ChangeBody {
     }
 }
 
+/// The body of a queue's settings, not yet read.
+#[derive(Debug)]
+pub struct QueueBody {
+    /// The body.
+    pub body: Body,
+    /// Its length, where the caller says it.
+    pub declared: Option<usize>,
+}
+
+impl<'a> ApiExtractor<'a> for QueueBody {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        schemas::QueueSettings::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content = vec![MetaMediaType { content_type: "application/json", schema: schemas::QueueSettings::reference() }];
+        Some(MetaRequest { description: Some("The settings; 2 MiB at most."), content, required: true })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        const ALLOWED: &str = "application/json";
+        refuse_unknown(request, &[])?;
+        refuse_idempotency_key(request)?;
+        match body::format(request.headers(), ALLOWED)? {
+            Format::Json => Ok(Self { body: body.take()?, declared: declared_length(request) }),
+            Format::Ndjson => Err(ApiError::UnsupportedMediaType { found: "application/x-ndjson".to_owned(), allowed: ALLOWED }.into()),
+        }
+    }
+}
+
 /// The body of a batch, not yet read.
 #[derive(Debug)]
 pub struct BatchBody {
@@ -324,5 +358,27 @@ impl<'a> ApiExtractor<'a> for EventQuery {
             }
         }
         if faults.is_empty() { Ok(Self(filter)) } else { Err(ApiError::Invalid(faults.into_vec()).into()) }
+    }
+}
+
+/// The query string of what deletes a queue, not yet read.
+#[derive(Debug)]
+pub struct PurgeQuery(pub String);
+
+impl<'a> ApiExtractor<'a> for PurgeQuery {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(schemas::purge_query())
+    }
+
+    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        Ok(Self(request.uri().query().unwrap_or_default().to_owned()))
     }
 }

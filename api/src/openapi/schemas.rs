@@ -2,17 +2,18 @@
 
 mod events;
 mod jobs;
+mod queues;
 
-use longshore_common::{
-    job::JobState,
-    store::{read::QueueView, workers::WorkerView},
-};
+use longshore_common::store::workers::WorkerView;
 use poem_openapi::registry::{MetaSchema, Registry};
 use serde_json::json;
 
-pub use self::events::event_query;
-pub use self::jobs::{JobChange, NewBatch, NewJob, idempotency_key, job_query, wait_query};
-use super::schema::{Field, Schema, count, flag, inline, input, integer, list, name, nullable, number, object, text, time, word};
+pub use self::{
+    events::event_query,
+    jobs::{JobChange, NewBatch, NewJob, idempotency_key, job_query, wait_query},
+    queues::{QueueSettings, purge_query},
+};
+use super::schema::{Field, Schema, count, inline, input, integer, list, nullable, object, text, time, word};
 use crate::routes::{
     Listed, Page,
     health::{Health, Life},
@@ -37,27 +38,6 @@ impl<T: Listed> Schema for Page<T> {
     }
     fn register_parts(registry: &mut Registry) {
         T::register(registry);
-    }
-}
-
-impl Schema for QueueView {
-    const NAME: &'static str = "Queue";
-    fn schema() -> MetaSchema {
-        let counts = object("", JobState::ALL.map(|state| (state.word(), count(), "")).to_vec());
-        let none = JobState::ALL.map(|state| (state.word().to_owned(), json!(0))).into_iter().collect::<serde_json::Map<_, _>>();
-        let example = json!({"name": "emails", "paused": false, "counts": none, "estimated": false, "oldest_available_age": null, "workers": 2});
-        let schema = object(
-            "A queue.",
-            vec![
-                ("name", name(), "Its name."),
-                ("paused", flag(), "Whether it takes jobs and starts none."),
-                ("counts", counts, "Jobs by state; of waiting jobs exact to 10,000 a kind."),
-                ("estimated", flag(), "Whether one of the counts is an estimate."),
-                ("oldest_available_age", nullable(number()), "Seconds that the longest waiting available job has waited; null: none waits."),
-                ("workers", count(), "Live workers that serve it."),
-            ],
-        );
-        MetaSchema { example: Some(example), ..schema }
     }
 }
 
@@ -140,6 +120,7 @@ impl Schema for Problem {
             K::TooLarge,
             K::UnsupportedMediaType,
             K::Invalid,
+            K::QueueFull,
             K::Internal,
             K::Unavailable,
         ];
@@ -173,9 +154,13 @@ mod tests {
 
     use jiff::Timestamp;
     use longshore_common::{
-        job::{JobView, Kind, NewJob},
+        job::{JobDefaults, JobState, JobView, Kind, NewJob, Retention},
         json::RawJson,
-        store::{enqueue::Origin, explain::Explanation, read::Counts},
+        store::{
+            enqueue::{Origin, Rules},
+            explain::Explanation,
+            queues::{Counts, QueueView},
+        },
     };
     use serde::Serialize;
 
@@ -194,10 +179,18 @@ mod tests {
     fn what_is_shown_is_described() {
         let now = Timestamp::UNIX_EPOCH;
         let job = NewJob::new(Kind::new("echo").expect("a name"), RawJson::empty_object());
-        assert_describes(&as_enqueued(job, Origin::default(), 1, now, now, None));
+        assert_describes(&as_enqueued(job, Origin::default(), 1, now, now, None, Rules { priority: 0, max_attempts: 25, timeout: None }));
         assert_describes(&QueueView {
             name: "a".to_owned(),
             paused: false,
+            max_running: None,
+            max_running_per_key: None,
+            rate: None,
+            max_waiting: None,
+            fair: false,
+            defaults: JobDefaults::default(),
+            retention: Retention::default(),
+            on_failed: None,
             counts: Counts::default(),
             estimated: false,
             oldest_available_age: None,
@@ -219,6 +212,8 @@ mod tests {
             super::NewJob::schema(),
             JobChange::schema(),
             Explanation::schema(),
+            QueueView::schema(),
+            QueueSettings::schema(),
         ] {
             let described: BTreeSet<&str> = schema.properties.iter().map(|(name, _)| *name).collect();
             let example = schema.example.expect("has one");

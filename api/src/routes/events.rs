@@ -39,7 +39,7 @@ impl EventRoutes {
     ///
     /// Server-sent events: `job.enqueued`, `job.started`, `job.succeeded`, `job.failed`, `job.retryable`, `job.cancelled`,
     /// `job.progress`, `job.snoozed`, `job.handed_back`, `job.retried`, `job.changed`, `job.deleted`, `queue.paused`,
-    /// `queue.resumed`; `gap` where some were missed. A comment comes every 15 s. With a key that is limited to queues: the
+    /// `queue.resumed`, `queue.changed`, `queue.deleted`; `gap` where some were missed. A comment comes every 15 s. With a key that is limited to queues: the
     /// events of those. Scope: `read`.
     #[oai(path = "/v1/events", method = "get")]
     async fn watch(

@@ -4,12 +4,12 @@ use std::{slice, sync::Arc};
 
 use jiff::Timestamp;
 use longshore_common::{
-    job::{AttemptView, JobView, NewJob, OnConflict, view::Seconds},
+    job::{AttemptView, JobView, NewJob, OnConflict},
     json::RawJson,
     key::Scope,
     store::{
         StoreError,
-        enqueue::{Enqueued, Origin},
+        enqueue::{Enqueued, Origin, Rules},
         once::OnceRequest,
     },
 };
@@ -228,8 +228,8 @@ impl JobRoutes {
         }
         let (id, notes) = (enqueued.id(), self.notes(caller, &job, &enqueued));
         Ok(match enqueued {
-            Enqueued::New { id, run_at, created_at, expires_at } => {
-                let job = as_enqueued(job, origin, id, run_at, created_at, expires_at);
+            Enqueued::New { id, run_at, created_at, expires_at, rules } => {
+                let job = as_enqueued(job, origin, id, run_at, created_at, expires_at, rules);
                 Done { id, new: true, replayed: false, notes, shown: Shown::Job(job.into()) }
             }
             Enqueued::Duplicate { .. } => Done { id, new: false, replayed: false, notes, shown: Shown::Unread },
@@ -240,8 +240,8 @@ impl JobRoutes {
         let state = &*self.0;
         let answer = |enqueued: &[Enqueued], standing: Option<JobView>| {
             let (status, shown) = match (enqueued, standing) {
-                ([Enqueued::New { id, run_at, created_at, expires_at }], _) => {
-                    (StatusCode::CREATED, Some(as_enqueued(job.clone(), origin.clone(), *id, *run_at, *created_at, *expires_at)))
+                ([Enqueued::New { id, run_at, created_at, expires_at, rules }], _) => {
+                    (StatusCode::CREATED, Some(as_enqueued(job.clone(), origin.clone(), *id, *run_at, *created_at, *expires_at, *rules)))
                 }
                 (_, standing) => (StatusCode::OK, standing),
             };
@@ -288,30 +288,38 @@ fn on_conflict(job: &NewJob) -> OnConflict {
     job.unique.as_ref().map_or(OnConflict::Return, |unique| unique.on_conflict)
 }
 
-/// A held key is the caller's to know, with a pointer to it; `pointer` makes it from the job's index.
+/// A held key is the caller's to know, with a pointer to it; `pointer` makes it from the job's index. So is a full queue.
 pub(super) fn held(error: StoreError, pointer: impl FnOnce(usize) -> String) -> ApiError {
     match error {
         StoreError::KeyHeldElsewhere { index, key } => ApiError::KeyHeldElsewhere { pointer: pointer(index), key },
         StoreError::KeyHeld { index, key, standing } => ApiError::KeyHeld { pointer: pointer(index), key, standing },
+        StoreError::QueueFull { queue } => ApiError::QueueFull { queue },
         other => ApiError::Store(other),
     }
 }
 
 /// The job as it now is, without asking the database: nothing but this is known of a new job.
-pub(crate) fn as_enqueued(job: NewJob, origin: Origin, id: i64, run_at: Timestamp, created_at: Timestamp, expires_at: Option<Timestamp>) -> JobView {
+pub(crate) fn as_enqueued(
+    job: NewJob,
+    origin: Origin,
+    id: i64,
+    run_at: Timestamp,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    rules: Rules,
+) -> JobView {
     JobView {
         id,
         kind: job.kind.to_string(),
         queue: job.queue.to_string(),
         state: Enqueued::state(run_at, created_at),
         args: Some(job.args),
-        priority: job.priority,
+        priority: rules.priority,
         run_at,
         expires_at,
         attempt: 0,
-        max_attempts: job.max_attempts,
-        // as it is stored: in whole milliseconds
-        timeout: job.timeout.map(|timeout| Seconds(f64::from(u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)) / 1000.0)),
+        max_attempts: rules.max_attempts,
+        timeout: rules.timeout,
         tags: job.tags,
         meta: job.meta.unwrap_or_else(RawJson::empty_object),
         unique_key: job.unique.map(|unique| unique.key),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_common::{job::QueueName, store::read::QueueView};
+use longshore_common::{job::QueueName, store::queues::QueueView};
 use poem_openapi::{OpenApi, param::Path};
 
 use super::Page;
@@ -35,7 +35,7 @@ impl QueueRoutes {
     #[oai(path = "/v1/queues/:name", method = "get")]
     async fn read(&self, caller: Caller<Read>, name: Path<String>) -> Result<Output<QueueView>, Refusal<Reading>> {
         let name = reached(&caller, &name.0)?;
-        Ok(Output(self.queue(&name).await?))
+        Ok(Output(queue(&self.0, &name).await?))
     }
 
     /// Pause a queue
@@ -63,20 +63,21 @@ impl QueueRoutes {
         if !self.0.store()?.pause_queue(&name, paused).await? {
             return Err(no_queue(&name));
         }
-        self.queue(&name).await
+        queue(&self.0, &name).await
     }
+}
 
-    async fn queue(&self, name: &QueueName) -> Result<QueueView, ApiError> {
-        self.0.store()?.queues(Some(name)).await?.into_iter().next().ok_or_else(|| no_queue(name))
-    }
+/// The queue as it now is.
+pub(super) async fn queue(state: &State, name: &QueueName) -> Result<QueueView, ApiError> {
+    state.store()?.queues(Some(name)).await?.into_iter().next().ok_or_else(|| no_queue(name))
 }
 
 /// A name that no queue may have is not asked for: PostgreSQL would refuse some; nor is one beyond the key's limit, which is
 /// told as if it was not there.
-fn reached(access: &Access, name: &str) -> Result<QueueName, ApiError> {
+pub(super) fn reached(access: &Access, name: &str) -> Result<QueueName, ApiError> {
     QueueName::new(name).ok().filter(|name| access.reaches(name)).ok_or_else(|| no_queue(name))
 }
 
-fn no_queue(name: &str) -> ApiError {
+pub(super) fn no_queue(name: &str) -> ApiError {
     ApiError::NotFound { what: "queue", name: name.to_owned() }
 }

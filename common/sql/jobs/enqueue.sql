@@ -1,4 +1,4 @@
 -- jobs/enqueue
 -- One array a field, one element a job; '{}' where no job of the batch uses the field. See sql/routines/02_enqueue_batch.sql.
-select ord, id, verdict, run_at, created_at, expires_at
-  from longshore.enqueue_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+select ord, id, verdict, run_at, created_at, expires_at, priority, max_attempts, timeout_ms
+  from longshore.enqueue_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 'verdict')

@@ -1,6 +1,7 @@
 -- queues/list
 -- Waiting jobs are counted to 10,000 a lane; above that the planner's estimate of the whole table, divided by the
 -- lanes, says how many more, and `estimated` says so. Finished ones are exact: the tally. Running ones are few.
+-- Indexes: ready_order, scheduled_lane.
 select q.name,
        coalesce(sum(l.available), 0)::bigint, coalesce(sum(l.running), 0)::bigint, coalesce(sum(l.scheduled), 0)::bigint, coalesce(sum(l.retryable), 0)::bigint,
        coalesce(sum(l.succeeded), 0)::bigint, coalesce(sum(l.failed), 0)::bigint, coalesce(sum(l.cancelled), 0)::bigint,
@@ -9,7 +10,8 @@ select q.name,
        (select count(*) from longshore.workers w
          where w.stopped_at is null and w.last_seen > now() - w.lease
            and exists (select from unnest(w.queues) s where split_part(s, '=', 1) in (q.name, '*'))),
-       q.paused_at is not null
+       q.paused_at is not null, q.max_waiting, q.default_priority, q.default_max_attempts, q.default_timeout_ms, q.default_retry,
+       extract(epoch from q.keep_succeeded)::float8, extract(epoch from q.keep_cancelled)::float8, extract(epoch from q.keep_failed)::float8, q.on_failed
   from longshore.queues q
   left join lateral (
     select case when r.n > 10000 then greatest(r.n, (select c.reltuples::bigint from pg_class c where c.oid = 'longshore.ready'::regclass)) else r.n end as available,
@@ -28,5 +30,5 @@ select q.name,
          from longshore.tally where tally.lane = l.lane) t
      where l.queue = q.queue
   ) l on true
- where $1::text is null or q.name = $1
- group by q.queue, q.name, q.paused_at order by q.name
+ where ($1::text is null or q.name = $1) and longshore.is_there(q.queue, q.deleted_at)
+ group by q.queue order by q.name

@@ -18,6 +18,18 @@ begin
 end $$;
 comment on function longshore.lane_of is 'the lane of a kind in a queue, made when first used';
 
+-- Whether a queue is there: one that was deleted is while it holds a job, so that an enqueue that came at the same time is
+-- never hidden. Index: job_data_lane, whatever the statistics say of a lane that was full a moment ago.
+create or replace function longshore.is_there(p_queue int, p_deleted_at timestamptz) returns boolean language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
+begin
+  return p_deleted_at is null or exists (
+    select from longshore.lanes l cross join lateral (select from longshore.job_data d where d.lane = l.lane order by d.lane, d.id limit 1) d
+     where l.queue = p_queue);
+end $$;
+comment on function longshore.is_there is 'whether a queue is there: not deleted, or it holds a job';
+
 -- Seconds to wait after attempt n has failed. The one place that knows the rule:
 -- exponential min(max, base * 2^(n-1)), linear min(max, base * n), fixed base; each +- jitter.
 create or replace function longshore.backoff(p_retry json, p_attempt int) returns float8 language sql volatile as $$

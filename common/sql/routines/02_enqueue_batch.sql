@@ -1,18 +1,25 @@
 -- The one way in. HTTP (one job or a batch), the function longshore.enqueue and everything else that makes jobs come
 -- here, with one array a field; '{}' where no job uses the field. All or nothing, one statement for plain jobs.
 --
--- verdict: enqueued | duplicate (on_conflict return) | replaced | conflict (reject). A conflict does not raise, so that
--- one bad row never fails its neighbours; the caller decides.
+-- verdict: enqueued | duplicate (on_conflict return) | replaced | conflict (reject) | full (its queue's max_waiting). None
+-- of them raises, so that one bad row never fails its neighbours; the caller decides.
+-- Silent, so that the queue's defaults count: a null priority, max_attempts or retry, a timeout of 0 (null is none). The
+-- effective values come back beside the id.
+-- p_when_full: what becomes of jobs above max_waiting: 'verdict' tells it, 'take' takes them; 'raise' is for programs of
+-- schema 1.1, which do not know the verdict.
 -- ord: the index (from 1) of a job that was not enqueued; null for those that were: the sequence numbers them in the
 -- order of the arrays, so sorted by id they fill the other indexes.
 -- Locks: rows of uniques, ordered by (kind, key); nothing else is waited for.
+drop function if exists longshore.enqueue_batch(int[], json[], smallint[], smallint[], int[], timestamptz[], float8[], float8[], text[], json[], json[], json[],
+  text[], text[], text[], text[], text[], float8[], text[]);
 create or replace function longshore.enqueue_batch(
   p_lanes int[], p_args json[], p_priorities smallint[], p_max_attempts smallint[], p_timeouts_ms int[],
   p_run_ats timestamptz[] default '{}', p_delays float8[] default '{}', p_expires_in float8[] default '{}',
   p_concurrency_keys text[] default '{}', p_retries json[] default '{}', p_tags json[] default '{}', p_metas json[] default '{}',
   p_enqueued_by text[] default '{}', p_request_ids text[] default '{}', p_traceparents text[] default '{}',
-  p_unique_keys text[] default '{}', p_unique_whiles text[] default '{}', p_unique_fors float8[] default '{}', p_on_conflicts text[] default '{}'
-) returns table (ord int, id bigint, verdict text, run_at timestamptz, created_at timestamptz, expires_at timestamptz)
+  p_unique_keys text[] default '{}', p_unique_whiles text[] default '{}', p_unique_fors float8[] default '{}', p_on_conflicts text[] default '{}',
+  p_when_full text default 'raise'
+) returns table (ord int, id bigint, verdict text, run_at timestamptz, created_at timestamptz, expires_at timestamptz, priority smallint, max_attempts smallint, timeout_ms int)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
 as $$
@@ -21,9 +28,21 @@ declare
   v_ids bigint[] := '{}';       -- ids of this batch, needed beforehand where keys are to be taken
   v_standing bigint[] := '{}';  -- the standing job that each one met, if any
   v_whiles text[] := '{}';
+  v_full boolean[] := '{}';     -- which ones are above their queue's limit, if any is
+  v_special boolean := exists (select from longshore.queues q where q.special); -- nearly always an empty index
   r record;
 begin
-  if cardinality(p_unique_keys) > 0 then
+  if v_special then
+    select d.priorities, d.max_attempts, d.timeouts_ms, d.retries into p_priorities, p_max_attempts, p_timeouts_ms, p_retries
+      from longshore.with_defaults(p_lanes, p_priorities, p_max_attempts, p_timeouts_ms, p_retries) d;
+  end if;
+  if v_special and p_when_full <> 'take' then
+    select t.ids, t.standing, t.whiles, t.above into v_ids, v_standing, v_whiles, v_full
+      from longshore.take_room(p_lanes, p_unique_keys, p_unique_whiles, p_unique_fors) t;
+    if p_when_full = 'raise' and cardinality(v_full) > 0 then
+      raise exception 'longshore: a queue is full: as many jobs wait there as its max_waiting allows' using errcode = 'LS429';
+    end if;
+  elsif cardinality(p_unique_keys) > 0 then
     select t.ids, t.standing, t.whiles into v_ids, v_standing, v_whiles
       from longshore.take_keys(p_lanes, p_unique_keys, p_unique_whiles, p_unique_fors) t;
   end if;
@@ -34,15 +53,17 @@ begin
                                     concurrency_key, retry, tags, meta, enqueued_by, request_id, traceparent, args)
     select coalesce(u.id, nextval('longshore.job_id')),
            case when u.delay is not null then now() + make_interval(secs => u.delay) else greatest(u.run_at, now()) end,
-           now() + make_interval(secs => u.expires_in), u.lane, u.timeout_ms, coalesce(u.priority, 0::smallint), u.max_attempts, u.unique_key, u.unique_while,
+           now() + make_interval(secs => u.expires_in), u.lane, case when u.timeout_ms is distinct from 0 then u.timeout_ms else 300000 end,
+           coalesce(u.priority, 0::smallint), coalesce(u.max_attempts, 25::smallint), u.unique_key, u.unique_while,
            u.concurrency_key, u.retry, case when u.tags is not null then array(select json_array_elements_text(u.tags)) end, u.meta,
            u.enqueued_by, u.request_id, u.traceparent, u.args
       from unnest(p_lanes, p_args, p_priorities, p_max_attempts, p_timeouts_ms, p_run_ats, p_delays, p_expires_in, p_concurrency_keys, p_retries, p_tags, p_metas,
-                  p_enqueued_by, p_request_ids, p_traceparents, p_unique_keys, v_whiles, v_ids, v_standing)
+                  p_enqueued_by, p_request_ids, p_traceparents, p_unique_keys, v_whiles, v_ids, v_standing, v_full)
         u(lane, args, priority, max_attempts, timeout_ms, run_at, delay, expires_in, concurrency_key, retry, tags, meta,
-          enqueued_by, request_id, traceparent, unique_key, unique_while, id, standing)
-     where u.standing is null
-    returning job_data.id, job_data.run_at, job_data.created_at, job_data.expires_at, job_data.lane, job_data.priority, job_data.tags, job_data.meta
+          enqueued_by, request_id, traceparent, unique_key, unique_while, id, standing, above)
+     where u.standing is null and u.above is not true
+    returning job_data.id, job_data.run_at, job_data.created_at, job_data.expires_at, job_data.lane, job_data.priority, job_data.tags, job_data.meta,
+              job_data.max_attempts, job_data.timeout_ms
   ), r as (
     insert into longshore.ready (id, run_at, lane, priority) select j.id, j.run_at, j.lane, j.priority from j where j.run_at <= now()
   ), s as (
@@ -57,7 +78,12 @@ begin
     insert into longshore.event_inbox (event, id, lane, attempt)
     select 'job.enqueued', j.id, j.lane, 0 from j where exists (select from longshore.watch w where w.one and w.events_until > now()) order by j.id
   )
-  select null::int, j.id, 'enqueued', j.run_at, j.created_at, j.expires_at from j;
+  select null::int, j.id, 'enqueued', j.run_at, j.created_at, j.expires_at, j.priority, j.max_attempts, j.timeout_ms from j;
+
+  if cardinality(v_full) > 0 then
+    return query select u.ord::int, 0::bigint, 'full', null::timestamptz, null::timestamptz, null::timestamptz, null::smallint, null::smallint, null::int
+      from unnest(v_full) with ordinality u(above, ord) where u.above;
+  end if;
 
   if cardinality(v_standing) > 0 then
     for r in
@@ -65,7 +91,7 @@ begin
              u.delay, u.args, u.priority, u.tags, u.meta
         from unnest(v_standing, p_on_conflicts, p_run_ats, p_delays, p_args, p_priorities, p_tags, p_metas)
              with ordinality u(standing, on_conflict, run_at, delay, args, priority, tags, meta, ord)
-       where u.standing is not null order by u.ord
+       where u.standing is not null and v_full[u.ord::int] is not true order by u.ord
     loop
       return query select r.ord, r.standing,
         case r.on_conflict
@@ -74,7 +100,7 @@ begin
               case when r.delay is not null then now() + make_interval(secs => r.delay) else greatest(r.run_at, now()) end,
               r.args, r.priority, r.tags, r.meta) then 'replaced' else 'duplicate' end
           else 'duplicate' end,
-        null::timestamptz, null::timestamptz, null::timestamptz;
+        null::timestamptz, null::timestamptz, null::timestamptz, null::smallint, null::smallint, null::int;
     end loop;
   end if;
 end $$;

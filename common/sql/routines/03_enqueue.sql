@@ -40,17 +40,19 @@ comment on function longshore.exceeds_float8 is 'is a JSON number too large for 
 -- Enqueue a job in your own transaction: it is there when you commit, and gone when you roll back.
 -- The same rules as POST /v1/jobs; bad input raises and names every fault. Workers find the job within their poll
 -- interval, or at once after your commit with notify => true.
+-- Where the job is silent, its queue's defaults count: a null priority or max_attempts, a timeout of 0 (null is none).
+-- A queue that is full (max_waiting) raises with errcode LS429.
 -- security definer: the role longshore_producer may call this and touch no table.
 create or replace function longshore.enqueue(
   kind text,
   args json default '{}',
   queue text default 'default',
-  priority int default 0,
+  priority int default null,
   run_at timestamptz default null,
   delay interval default null,
   expires_in interval default null,
-  max_attempts int default 25,
-  timeout interval default '300 s',
+  max_attempts int default null,
+  timeout interval default '0',
   tags text[] default null,
   meta json default null,
   concurrency_key text default null,
@@ -69,7 +71,7 @@ declare
   v_lane int;
 begin
   -- a passed null means the default, as an absent field does over HTTP; a null timeout is "none"
-  args := coalesce(args, '{}'); queue := coalesce(queue, 'default'); priority := coalesce(priority, 0); max_attempts := coalesce(max_attempts, 25);
+  args := coalesce(args, '{}'); queue := coalesce(queue, 'default');
 
   if kind is null then v_faults := v_faults || 'kind: is missing'::text;
   elsif kind !~ '^[A-Za-z0-9_.:-]{1,128}$' then v_faults := v_faults || 'kind: must be 1 to 128 of A-Z a-z 0-9 _ . : -'::text; end if;
@@ -78,7 +80,7 @@ begin
   if v_why is not null then v_faults := v_faults || ('args: ' || v_why); end if;
   if priority not between -32768 and 32767 then v_faults := v_faults || 'priority: must be -32768 to 32767'::text; end if;
   if max_attempts not between 1 and 1000 then v_faults := v_faults || 'max_attempts: must be 1 to 1000'::text; end if;
-  if timeout not between interval '1 s' and interval '7 d' then v_faults := v_faults || 'timeout: must be 1 s to 7 d, or null for none'::text; end if;
+  if timeout <> interval '0' and timeout not between interval '1 s' and interval '7 d' then v_faults := v_faults || 'timeout: must be 1 s to 7 d, null for none, or 0 for the queue''s default'::text; end if;
   if run_at is not null and delay is not null then v_faults := v_faults || 'delay: give run_at or delay, not both'::text; end if;
   if not isfinite(run_at) or run_at > '9999-12-31 00:00+00' then v_faults := v_faults || 'run_at: must be a time before the year 10000'::text; end if;
   if delay not between interval '0' and interval '36500 d' then v_faults := v_faults || 'delay: must be 0 to 36500 d'::text; end if;
@@ -114,9 +116,13 @@ begin
     p_run_ats => array[run_at], p_delays => array[extract(epoch from delay)::float8], p_expires_in => array[extract(epoch from expires_in)::float8],
     p_concurrency_keys => array[concurrency_key], p_retries => array[retry], p_tags => array[to_json(tags)], p_metas => array[meta],
     p_unique_keys => case when unique_key is null then '{}' else array[unique_key] end, p_unique_whiles => array[unique_while],
-    p_unique_fors => array[extract(epoch from unique_for)::float8], p_on_conflicts => array[on_conflict]) b;
+    p_unique_fors => array[extract(epoch from unique_for)::float8], p_on_conflicts => array[on_conflict],
+    p_when_full => 'verdict') b;
   if v_verdict = 'conflict' then
     raise exception 'longshore.enqueue: unique key "%" of kind "%" is held by job %', unique_key, kind, v_id using errcode = 'unique_violation';
+  end if;
+  if v_verdict = 'full' then
+    raise exception 'longshore.enqueue: queue "%" is full: as many jobs wait there as its max_waiting allows', queue using errcode = 'LS429';
   end if;
   if notify then perform pg_notify('longshore_wake', queue); end if;
   return v_id;

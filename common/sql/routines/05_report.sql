@@ -93,6 +93,9 @@ begin
     from settled s;
 
   get diagnostics v_settled = row_count;
+  if p_outcomes && array['failed', 'timed_out', 'lost', 'discarded'] and exists (select from longshore.queues q where q.on_failed is not null) then
+    perform longshore.follow_failed(p_ids, p_leases);
+  end if;
   if v_settled < cardinality(p_ids) then
     -- a fresh snapshot: which of the rest were reported before, by this lease, with this outcome?
     return query

@@ -83,18 +83,24 @@ begin
 end $$;
 comment on function longshore.expire is 'cancel jobs that have not started in time';
 
--- Finished jobs of one state that are older than p_age are forgotten, oldest first, at most p_n. Index: finished_age.
-create or replace function longshore.prune(p_state longshore.job_state, p_age interval, p_n int) returns int language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+-- Finished jobs that are older than their queue keeps them are forgotten, oldest of a lane and state first, at most p_n.
+-- What a queue keeps is read now, so that a changed setting counts for what is finished already. Index: finished_lane.
+create or replace function longshore.prune_finished(p_n int, p_states longshore.job_state[] default '{succeeded,failed,cancelled}') returns int language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set enable_sort = off set jit = off
 as $$
 declare
   v_pruned int;
 begin
   with f as (
     delete from longshore.finished where ctid = any(array(
-      select i.ctid from longshore.finished i where i.state = p_state and i.finished_at < now() - p_age
-       order by i.state, i.finished_at limit p_n for update skip locked))
-    returning id, lane
+      select i.ctid
+        from longshore.lanes l join longshore.queues q using (queue)
+       cross join lateral (values ('succeeded'::longshore.job_state, q.keep_succeeded), ('failed', q.keep_failed), ('cancelled', q.keep_cancelled)) k(state, age)
+       cross join lateral (
+         select o.ctid from longshore.finished o where o.lane = l.lane and o.state = k.state and o.finished_at < now() - k.age
+          order by o.lane, o.state, o.finished_at limit p_n for update skip locked) i
+       where k.state = any(p_states) limit p_n))
+    returning id, lane, state
   ), j as (
     delete from longshore.job_data where id = any(array(select id from f)) returning id, tags, meta, expires_at
   ), l as (
@@ -105,12 +111,18 @@ begin
   ), a as (
     delete from longshore.attempts where id = any(array(select id from f))
   ), t as (
-    insert into longshore.tally (lane, state, n) select lane, p_state, -count(*) from f group by lane
+    insert into longshore.tally (lane, state, n) select lane, state, -count(*) from f group by lane, state
   )
   select count(*) into v_pruned from f;
   return v_pruned;
 end $$;
-comment on function longshore.prune is 'forget finished jobs that are older than an age';
+comment on function longshore.prune_finished is 'forget finished jobs that are older than their queue keeps them';
+
+-- For programs of schema 1.1, which bring an age of their own: what the queue keeps counts.
+create or replace function longshore.prune(p_state longshore.job_state, p_age interval, p_n int) returns int language sql as $$
+  select longshore.prune_finished(p_n, array[p_state])
+$$;
+comment on function longshore.prune is 'forget finished jobs of one state; the age is no longer looked at: each queue has its own';
 
 -- Rows of tally become one a lane and state again; at most 10,000 a call.
 create or replace function longshore.fold_tally() returns int language plpgsql as $$

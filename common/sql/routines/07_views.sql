@@ -65,7 +65,8 @@ create view longshore.queues_overview as
     left join lateral (
       select coalesce(sum(n) filter (where state = 'succeeded'), 0) as succeeded, coalesce(sum(n) filter (where state = 'failed'), 0) as failed,
              coalesce(sum(n) filter (where state = 'cancelled'), 0) as cancelled
-        from longshore.tally where tally.lane = l.lane) t on true;
+        from longshore.tally where tally.lane = l.lane) t on true
+   where longshore.is_there(q.queue, q.deleted_at);
 comment on view longshore.queues_overview is 'queues and kinds, how many jobs of them stand where (available is counted to 10001), and how long the first waits';
 
 create view longshore.workers_overview as

@@ -278,10 +278,10 @@ comment on function longshore.retry is 'make a finished or retryable job availab
 -- Pausing what is paused, and resuming what runs, changes nothing.
 create or replace function longshore.pause(queue text) returns text language plpgsql as $$
 begin
-  update longshore.queues q set paused_at = now() where q.name = pause.queue and q.paused_at is null;
+  update longshore.queues q set paused_at = now() where q.name = pause.queue and q.paused_at is null and longshore.is_there(q.queue, q.deleted_at);
   if found then
     perform longshore.tell('queue.paused', p_queue => pause.queue);
-  elsif not exists (select from longshore.queues q where q.name = pause.queue) then
+  elsif not exists (select from longshore.queues q where q.name = pause.queue and longshore.is_there(q.queue, q.deleted_at)) then
     raise exception 'longshore.pause: there is no queue "%"', pause.queue using errcode = 'no_data_found', hint = 'a queue is there when it was first used';
   end if;
   return 'paused: it takes jobs and starts none';
@@ -294,7 +294,7 @@ begin
   if found then
     perform pg_notify('longshore_wake', resume.queue);
     perform longshore.tell('queue.resumed', p_queue => resume.queue);
-  elsif not exists (select from longshore.queues q where q.name = resume.queue) then
+  elsif not exists (select from longshore.queues q where q.name = resume.queue and longshore.is_there(q.queue, q.deleted_at)) then
     raise exception 'longshore.resume: there is no queue "%"', resume.queue using errcode = 'no_data_found';
   end if;
   return 'it starts jobs';

@@ -74,6 +74,11 @@ impl<'a> Object<'a> {
         self.0.iter().any(|(key, value)| key == name && value.is_some_and(|value| value.get() != "null"))
     }
 
+    /// Whether a field is there, whatever its value.
+    pub fn names(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
     /// Takes the value of a field. The same field again is a fault.
     pub fn take(&mut self, name: &str, path: &str, faults: &mut Faults) -> Option<&'a RawValue> {
         let mut found = None;

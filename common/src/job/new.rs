@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 
 use super::{
     name::{Kind, QueueName},
     retry::RetryPolicy,
+    view::Seconds,
 };
 use crate::json::RawJson;
 
@@ -19,6 +21,27 @@ pub enum When {
     At(Timestamp),
     /// That long after it is stored, by the database's clock.
     After(Duration),
+}
+
+/// How long one attempt may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timeout {
+    /// The job is silent: as long as its queue's default says.
+    OfQueue,
+    /// For ever.
+    Never,
+    /// That long.
+    After(Duration),
+}
+
+impl Serialize for Timeout {
+    /// As it stands in a job: seconds, or null for ever. A silent one is left out by whoever writes the job.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::After(duration) => Seconds(duration.as_secs_f64()).serialize(serializer),
+            Self::Never | Self::OfQueue => serializer.serialize_none(),
+        }
+    }
 }
 
 /// What a standing job must be doing for its unique key to count.
@@ -79,7 +102,7 @@ pub struct Unique {
     pub on_conflict: OnConflict,
 }
 
-/// A job that satisfies every rule and may be stored.
+/// A job that satisfies every rule and may be stored. Where it is silent, its queue's defaults count.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
     /// What to do.
@@ -88,23 +111,23 @@ pub struct NewJob {
     pub queue: QueueName,
     /// What the handler gets.
     pub args: RawJson,
-    /// Lower first.
-    pub priority: i16,
+    /// Lower first; `None`: silent.
+    pub priority: Option<i16>,
     /// When.
     pub when: When,
     /// Not started that long after it is stored: cancelled.
     pub expires_in: Option<Duration>,
-    /// 1 to 1000.
-    pub max_attempts: i16,
-    /// How long one attempt may run; `None`: for ever.
-    pub timeout: Option<Duration>,
+    /// 1 to 1000; `None`: silent.
+    pub max_attempts: Option<i16>,
+    /// How long one attempt may run.
+    pub timeout: Timeout,
     /// For searching.
     pub tags: Vec<String>,
     /// For searching, and the caller's own notes: an object. `None`: `{}`.
     pub meta: Option<RawJson>,
     /// Jobs of one key share a limit of their queue.
     pub concurrency_key: Option<String>,
-    /// Its own backoff; `None`: the default.
+    /// Its own backoff; `None`: silent.
     pub retry: Option<RetryPolicy>,
     /// Its unique key.
     pub unique: Option<Unique>,
@@ -117,11 +140,11 @@ impl NewJob {
             kind,
             queue: QueueName::default(),
             args,
-            priority: 0,
+            priority: None,
             when: When::Now,
             expires_in: None,
-            max_attempts: 25,
-            timeout: Some(Duration::from_mins(5)),
+            max_attempts: None,
+            timeout: Timeout::OfQueue,
             tags: Vec::new(),
             meta: None,
             concurrency_key: None,

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     fields::{Object, type_of},
     name::{Kind, QueueName},
-    new::{NewJob, OnConflict, Unique, UniqueWhile, When},
+    new::{NewJob, OnConflict, Timeout, Unique, UniqueWhile, When},
     retry::{Backoff, RetryPolicy},
 };
 use crate::{
@@ -65,7 +65,7 @@ impl NewJob {
         }
     }
 
-    fn read(value: &RawValue, faults: &mut Faults) -> Option<Self> {
+    pub(super) fn read(value: &RawValue, faults: &mut Faults) -> Option<Self> {
         let mut fields = Object::read(value, "", faults)?;
         let kind = read_kind(&mut fields, faults);
         let queue = fields
@@ -75,8 +75,8 @@ impl NewJob {
         if let Some(why) = json::fault(args.as_str(), MAX_ARGS_BYTES) {
             faults.add("/args", why);
         }
-        let priority = read_int(&mut fields, "priority", -32_768..=32_767, faults).unwrap_or(0);
-        let max_attempts = read_int(&mut fields, "max_attempts", 1..=1000, faults).unwrap_or(25);
+        let priority = read_int(&mut fields, "priority", -32_768..=32_767, faults);
+        let max_attempts = read_int(&mut fields, "max_attempts", 1..=1000, faults);
         let when = read_when(&mut fields, faults);
         let expires_in = read_duration(&mut fields, "expires_in", "", Duration::from_millis(1)..=MAX_AHEAD, faults);
         let timeout = read_timeout(&mut fields, faults);
@@ -144,7 +144,7 @@ fn read_duration(fields: &mut Object<'_>, name: &str, path: &str, range: std::op
     duration_of(value, &format!("{path}/{name}"), range, faults)
 }
 
-fn duration_of(value: &RawValue, pointer: &str, range: std::ops::RangeInclusive<Duration>, faults: &mut Faults) -> Option<Duration> {
+pub(super) fn duration_of(value: &RawValue, pointer: &str, range: std::ops::RangeInclusive<Duration>, faults: &mut Faults) -> Option<Duration> {
     let read = match value.get().as_bytes().first() {
         Some(b'"') => serde_json::from_str::<String>(value.get()).map_err(|_| "is not valid text".to_owned()).and_then(|text| duration::parse(&text)),
         Some(b'-' | b'0'..=b'9') => serde_json::from_str::<f64>(value.get()).map_err(|_| "is too long".to_owned()).and_then(duration::from_seconds),
@@ -163,11 +163,11 @@ fn duration_of(value: &RawValue, pointer: &str, range: std::ops::RangeInclusive<
     }
 }
 
-fn read_timeout(fields: &mut Object<'_>, faults: &mut Faults) -> Option<Duration> {
+pub(super) fn read_timeout(fields: &mut Object<'_>, faults: &mut Faults) -> Timeout {
     match fields.take("timeout", "", faults) {
-        None => Some(Duration::from_mins(5)),
-        Some(value) if value.get() == "null" => None,
-        Some(value) => duration_of(value, "/timeout", TIMEOUT, faults),
+        None => Timeout::OfQueue,
+        Some(value) if value.get() == "null" => Timeout::Never,
+        Some(value) => duration_of(value, "/timeout", TIMEOUT, faults).map_or(Timeout::OfQueue, Timeout::After),
     }
 }
 
@@ -210,7 +210,7 @@ fn read_key(fields: &mut Object<'_>, name: &str, path: &str, faults: &mut Faults
     Some(key)
 }
 
-fn read_retry(value: &RawValue, faults: &mut Faults) -> Option<RetryPolicy> {
+pub(super) fn read_retry(value: &RawValue, faults: &mut Faults) -> Option<RetryPolicy> {
     const LONGEST: Duration = Duration::from_hours(720);
     let default = RetryPolicy::default();
     let mut fields = Object::read(value, "/retry", faults)?;

@@ -1,11 +1,15 @@
 //! The one way in: jobs are written by `longshore.enqueue_batch`, however they come.
 
+mod rules;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Row;
 
+pub use self::rules::Rules;
+pub(super) use self::rules::{Schema, millis};
 use super::{Collisions, Statement, Store, StoreError, query_on, statement};
 use crate::{
     job::{JobState, NewJob, When},
@@ -13,6 +17,7 @@ use crate::{
 };
 
 const ENQUEUE: Statement = statement!("enqueue jobs", "jobs/enqueue.sql");
+const ENQUEUE_OLDER: Statement = statement!("enqueue jobs", "jobs/enqueue_older.sql");
 const OUTSIDE: Statement = statement!("look whose unique keys those are", "jobs/outside.sql");
 
 /// Jobs a statement at most: large enough to be cheap, small enough to be short.
@@ -32,7 +37,7 @@ pub struct Origin {
 }
 
 /// What became of a new job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Enqueued {
     /// It is stored.
     New {
@@ -44,6 +49,8 @@ pub enum Enqueued {
         created_at: Timestamp,
         /// When it expires.
         expires_at: Option<Timestamp>,
+        /// What counts for it: its own, or its queue's where it was silent.
+        rules: Rules,
     },
     /// Its unique key is held; `replaced`: by a job that waits and has now become this one.
     Duplicate {
@@ -73,13 +80,14 @@ impl Enqueued {
 enum Verdict {
     Done(Enqueued),
     KeyHeld { standing: i64 },
+    QueueFull,
 }
 
 impl Verdict {
     /// The job that was there before, where there was one.
     fn standing(self) -> Option<i64> {
         match self {
-            Self::Done(Enqueued::New { .. }) => None,
+            Self::Done(Enqueued::New { .. }) | Self::QueueFull => None,
             Self::Done(Enqueued::Duplicate { id, .. }) | Self::KeyHeld { standing: id } => Some(id),
         }
     }
@@ -89,7 +97,8 @@ impl Store {
     /// Enqueues jobs, all or nothing, and returns what became of each, in their order. When it returns, they are durable.
     ///
     /// # Errors
-    /// [`StoreError::KeyHeld`] where a unique key with `on_conflict: reject` is held; nothing is stored then.
+    /// [`StoreError::KeyHeld`] where a unique key with `on_conflict: reject` is held, [`StoreError::QueueFull`]; nothing is
+    /// stored then.
     pub async fn enqueue(&self, jobs: &[NewJob], origin: &Origin) -> Result<Vec<Enqueued>, StoreError> {
         self.enqueue_within(jobs, origin, None).await
     }
@@ -98,19 +107,20 @@ impl Store {
     /// new jobs meets a job of another queue, nothing is stored, nothing replaced, and nothing of that job is told.
     ///
     /// # Errors
-    /// [`StoreError::KeyHeld`] and [`StoreError::KeyHeldElsewhere`]; nothing is stored then.
+    /// [`StoreError::KeyHeld`], [`StoreError::KeyHeldElsewhere`] and [`StoreError::QueueFull`]; nothing is stored then.
     pub async fn enqueue_within(&self, jobs: &[NewJob], origin: &Origin, queues: Option<&[String]>) -> Result<Vec<Enqueued>, StoreError> {
         let names: Vec<_> = jobs.iter().map(|job| (&job.queue, &job.kind)).collect();
         let lanes = self.lanes_of(&names).await?;
-        let mut collisions = Collisions::none();
+        let (mut collisions, mut schema) = (Collisions::none(), Schema::Own);
         loop {
             let result = self.bounded("enqueue jobs", async {
                 let mut connection = self.connection("enqueue jobs").await?;
-                let enqueued = enqueue_all(&mut connection, &lanes, jobs, origin, queues).await;
+                let enqueued = enqueue_all(&mut connection, schema, &lanes, jobs, origin, queues).await;
                 connection.settle(enqueued)
             });
             match result.await {
                 Err(error) if collisions.again(&error) => {}
+                Err(error) if schema.is_older_than(&error) => schema = Schema::Older,
                 result => return result,
             }
         }
@@ -121,15 +131,16 @@ impl Store {
         let names: Vec<_> = jobs.iter().map(|(job, _)| (&job.queue, &job.kind)).collect();
         let lanes = self.lanes_of(&names).await?;
         let batch: Vec<(&NewJob, &Origin)> = jobs.iter().map(|(job, origin)| (job, origin)).collect();
-        let mut collisions = Collisions::none();
+        let (mut collisions, mut schema) = (Collisions::none(), Schema::Own);
         loop {
             let result = self.bounded("enqueue jobs", async {
                 let connection = self.connection("enqueue jobs").await?;
-                let verdicts = enqueue_chunk(&*connection, &lanes, &batch).await;
+                let verdicts = enqueue_chunk(&*connection, schema, &lanes, &batch).await;
                 connection.settle(verdicts)
             });
             match result.await {
                 Err(error) if collisions.again(&error) => {}
+                Err(error) if schema.is_older_than(&error) => schema = Schema::Older,
                 result => return result,
             }
         }
@@ -139,6 +150,7 @@ impl Store {
 /// All or nothing: as many statements as the jobs need, one transaction.
 async fn enqueue_all(
     connection: &mut deadpool_postgres::Object,
+    schema: Schema,
     lanes: &[i32],
     jobs: &[NewJob],
     origin: &Origin,
@@ -146,7 +158,7 @@ async fn enqueue_all(
 ) -> Result<Vec<Enqueued>, StoreError> {
     let failed = |error: tokio_postgres::Error| StoreError::from_postgres("enqueue jobs", &error);
     let transaction = connection.transaction().await.map_err(failed)?;
-    let enqueued = enqueue_within_transaction(&transaction, lanes, jobs, origin, queues).await?;
+    let enqueued = enqueue_within_transaction(&transaction, schema, lanes, jobs, origin, queues).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(enqueued)
 }
@@ -154,6 +166,7 @@ async fn enqueue_all(
 /// As many statements as the jobs need; an error has to roll the transaction back.
 pub(super) async fn enqueue_within_transaction<C: deadpool_postgres::GenericClient>(
     transaction: &C,
+    schema: Schema,
     lanes: &[i32],
     jobs: &[NewJob],
     origin: &Origin,
@@ -164,7 +177,7 @@ pub(super) async fn enqueue_within_transaction<C: deadpool_postgres::GenericClie
         let start = enqueued.len();
         let end = start + chunk_length(jobs[start..].iter());
         let batch: Vec<(&NewJob, &Origin)> = jobs[start..end].iter().map(|job| (job, origin)).collect();
-        let verdicts = enqueue_chunk(transaction, &lanes[start..end], &batch).await?;
+        let verdicts = enqueue_chunk(transaction, schema, &lanes[start..end], &batch).await?;
         if let Some(queues) = queues {
             look_outside(transaction, &verdicts, queues, start, &batch).await?;
         }
@@ -203,6 +216,7 @@ fn accept(verdict: Verdict, index: usize, job: &NewJob) -> Result<Enqueued, Stor
     match verdict {
         Verdict::Done(enqueued) => Ok(enqueued),
         Verdict::KeyHeld { standing } => Err(StoreError::KeyHeld { index, key: key_of(job), standing }),
+        Verdict::QueueFull => Err(StoreError::QueueFull { queue: job.queue.to_string() }),
     }
 }
 
@@ -233,11 +247,16 @@ fn column<'a, T>(batch: &[(&'a NewJob, &'a Origin)], value: impl Fn(&'a NewJob, 
     column
 }
 
-async fn enqueue_chunk<C: deadpool_postgres::GenericClient>(connection: &C, lanes: &[i32], batch: &[(&NewJob, &Origin)]) -> Result<Vec<Verdict>, StoreError> {
+async fn enqueue_chunk<C: deadpool_postgres::GenericClient>(
+    connection: &C,
+    schema: Schema,
+    lanes: &[i32],
+    batch: &[(&NewJob, &Origin)],
+) -> Result<Vec<Verdict>, StoreError> {
     let args: Vec<&RawJson> = batch.iter().map(|(job, _)| &job.args).collect();
-    let priorities = column(batch, |job, _| (job.priority != 0).then_some(job.priority));
-    let max_attempts: Vec<i16> = batch.iter().map(|(job, _)| job.max_attempts).collect();
-    let timeouts = column(batch, |job, _| job.timeout.map(|t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX)));
+    let priorities = column(batch, |job, _| job.priority);
+    let max_attempts = column(batch, |job, _| schema.max_attempts(job));
+    let timeouts = column(batch, |job, _| schema.timeout_ms(job));
     let run_ats = column(batch, |job, _| if let When::At(time) = job.when { Some(time) } else { None });
     let delays = column(batch, |job, _| if let When::After(delay) = job.when { Some(delay.as_secs_f64()) } else { None });
     let expires_in = column(batch, |job, _| job.expires_in.map(|d| d.as_secs_f64()));
@@ -254,7 +273,7 @@ async fn enqueue_chunk<C: deadpool_postgres::GenericClient>(connection: &C, lane
     let on_conflicts = column(batch, |job, _| job.unique.as_ref().map(|u| u.on_conflict.word()));
     let rows = query_on(
         connection,
-        ENQUEUE,
+        if schema == Schema::Older { ENQUEUE_OLDER } else { ENQUEUE },
         &[
             &lanes,
             &args,
@@ -278,12 +297,13 @@ async fn enqueue_chunk<C: deadpool_postgres::GenericClient>(connection: &C, lane
         ],
     )
     .await?;
-    verdicts(&rows, batch.len())
+    verdicts(&rows, schema, batch)
 }
 
 /// Puts the rows into the order of the jobs: those with an `ord` say which they are; the others were numbered by the
 /// sequence in the order of the jobs.
-fn verdicts(rows: &[Row], jobs: usize) -> Result<Vec<Verdict>, StoreError> {
+fn verdicts(rows: &[Row], schema: Schema, batch: &[(&NewJob, &Origin)]) -> Result<Vec<Verdict>, StoreError> {
+    let jobs = batch.len();
     let mut verdicts: Vec<Option<Verdict>> = (0..jobs).map(|_| None).collect();
     let mut new: Vec<(i64, &Row)> = Vec::with_capacity(jobs);
     for row in rows {
@@ -295,14 +315,18 @@ fn verdicts(rows: &[Row], jobs: usize) -> Result<Vec<Verdict>, StoreError> {
         if let Some(verdict) = verdicts.get_mut(place) {
             *verdict = Some(match row.get::<_, &str>(2) {
                 "conflict" => Verdict::KeyHeld { standing: id },
+                "full" => Verdict::QueueFull,
                 verdict => Verdict::Done(Enqueued::Duplicate { id, replaced: verdict == "replaced" }),
             });
         }
     }
     new.sort_unstable_by_key(|(id, _)| *id);
     let mut new = new.into_iter();
-    for verdict in verdicts.iter_mut().filter(|v| v.is_none()) {
-        *verdict = new.next().map(|(id, row)| Verdict::Done(Enqueued::New { id, run_at: row.get(3), created_at: row.get(4), expires_at: row.get(5) }));
+    for (verdict, (job, _)) in verdicts.iter_mut().zip(batch).filter(|(verdict, _)| verdict.is_none()) {
+        *verdict = new.next().map(|(id, row)| {
+            let rules = if schema == Schema::Older { Rules::said_by(job) } else { Rules::stored(row) };
+            Verdict::Done(Enqueued::New { id, run_at: row.get(3), created_at: row.get(4), expires_at: row.get(5), rules })
+        });
     }
     let complete = rows.len() == jobs;
     verdicts.into_iter().collect::<Option<Vec<_>>>().filter(|_| complete).ok_or_else(|| StoreError::Corrupt {

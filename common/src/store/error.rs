@@ -35,6 +35,12 @@ pub enum StoreError {
         /// The key.
         key: String,
     },
+    /// As many jobs wait in the queue of a new one as may.
+    #[error("queue \"{queue}\" is full")]
+    QueueFull {
+        /// Which.
+        queue: String,
+    },
     /// The database refused a statement: a value that it cannot take, or a fault of ours.
     #[error("the database refused to {what}")]
     Refused {

@@ -33,7 +33,8 @@ const ROUTINES: &[(&str, &str)] = &[
     ("08_explain", include_str!("../../sql/routines/08_explain.sql")),
     ("09_control", include_str!("../../sql/routines/09_control.sql")),
     ("10_events", include_str!("../../sql/routines/10_events.sql")),
-    ("11_roles", include_str!("../../sql/routines/11_roles.sql")),
+    ("11_queues", include_str!("../../sql/routines/11_queues.sql")),
+    ("12_roles", include_str!("../../sql/routines/12_roles.sql")),
 ];
 
 /// What a program may do with the schema it finds.

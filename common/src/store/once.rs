@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Collisions, Statement, Store, StoreError,
-    enqueue::{Enqueued, Origin, enqueue_within_transaction},
+    enqueue::{Enqueued, Origin, Schema, enqueue_within_transaction},
     query_on, read, statement,
 };
 use crate::{
@@ -97,7 +97,7 @@ impl Store {
             let work = self.bounded("enqueue jobs once", async {
                 let mut connection = self.connection("enqueue jobs once").await?;
                 let done = once_on(&mut connection, once, &hash, async |transaction| {
-                    let enqueued = enqueue_within_transaction(transaction, &lanes, jobs, origin, queues).await?;
+                    let enqueued = enqueue_within_transaction(transaction, Schema::Own, &lanes, jobs, origin, queues).await?;
                     let standing = match &enqueued[..] {
                         [Enqueued::Duplicate { id, .. }] => match read::job_on(transaction, *id).await? {
                             None => return Ok(Err(OnceError::Gone(*id))),

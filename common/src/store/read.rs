@@ -1,8 +1,7 @@
-//! Reading: one job, lists of jobs, queues. All of it is the view `longshore.jobs`, driven by the narrowest index that a
+//! Reading: one job, lists of jobs. All of it is the view `longshore.jobs`, driven by the narrowest index that a
 //! filter has.
 
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{Statement, Store, StoreError, field, query_on, statement};
@@ -13,8 +12,6 @@ use crate::{
 
 const GET: Statement = statement!("read a job", "jobs/get.sql");
 const HISTORY: Statement = statement!("read the history of a job", "jobs/history.sql");
-const PAUSE: Statement = statement!("pause or resume a queue", "queues/pause.sql");
-const QUEUES: Statement = statement!("list the queues", "queues/list.sql");
 
 /// What a list of jobs is narrowed to; everything that is given must hold.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -48,37 +45,6 @@ pub struct Fields {
     pub args: bool,
     /// `result`
     pub result: bool,
-}
-
-/// A queue, as it is shown.
-#[derive(Debug, Clone, Serialize)]
-pub struct QueueView {
-    /// Its name.
-    pub name: String,
-    /// Whether it takes jobs and starts none.
-    pub paused: bool,
-    /// Jobs by state.
-    pub counts: Counts,
-    /// Whether one of the counts of waiting jobs is an estimate.
-    pub estimated: bool,
-    /// Seconds that the longest waiting available job has waited; null: none waits.
-    pub oldest_available_age: Option<f64>,
-    /// Live workers that serve it.
-    pub workers: i64,
-}
-
-/// Jobs by state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the names are those of the states")]
-pub struct Counts {
-    pub scheduled: i64,
-    pub available: i64,
-    pub running: i64,
-    pub retryable: i64,
-    pub blocked: i64,
-    pub succeeded: i64,
-    pub failed: i64,
-    pub cancelled: i64,
 }
 
 impl Store {
@@ -123,43 +89,6 @@ impl Store {
             })
             .await?;
         rows.iter().map(|row| view(row, fields)).collect()
-    }
-
-    /// Lets a queue start jobs, or not; false: there is no such queue. What runs goes on; a claim that is under way may
-    /// still bring jobs.
-    ///
-    /// # Errors
-    /// Where the database is away.
-    pub async fn pause_queue(&self, name: &str, paused: bool) -> Result<bool, StoreError> {
-        Ok(!self.query(PAUSE, &[&name, &paused]).await?.is_empty())
-    }
-
-    /// All queues, by name; with a name, that one.
-    ///
-    /// # Errors
-    /// Where the database is away.
-    pub async fn queues(&self, name: Option<&str>) -> Result<Vec<QueueView>, StoreError> {
-        let rows = self.query(QUEUES, &[&name]).await?;
-        Ok(rows
-            .iter()
-            .map(|row| QueueView {
-                name: row.get(0),
-                counts: Counts {
-                    available: row.get(1),
-                    running: row.get(2),
-                    scheduled: row.get(3),
-                    retryable: row.get(4),
-                    blocked: 0,
-                    succeeded: row.get(5),
-                    failed: row.get(6),
-                    cancelled: row.get(7),
-                },
-                estimated: row.get(8),
-                oldest_available_age: row.get(9),
-                workers: row.get(10),
-                paused: row.get(11),
-            })
-            .collect())
     }
 }
 

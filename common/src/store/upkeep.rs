@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio_postgres::{error::SqlState, types::ToSql};
 
 use super::{Statement, Store, StoreError, statement};
-use crate::job::JobState;
 
 const PROMOTE: Statement = statement!("promote jobs that are due", "duties/promote.sql");
 const RESCUE: Statement = statement!("rescue jobs of dead workers", "duties/rescue.sql");
 const EXPIRE: Statement = statement!("expire jobs", "duties/expire.sql");
 const PRUNE: Statement = statement!("prune finished jobs", "duties/prune.sql");
+const COUNT_WAITING: Statement = statement!("count waiting jobs", "duties/count_waiting.sql");
 const PRUNE_WORKERS: Statement = statement!("prune workers that stopped long ago", "duties/prune_workers.sql");
 const FOLD_TALLY: Statement = statement!("fold the tally", "duties/fold_tally.sql");
 
@@ -68,12 +69,28 @@ impl Store {
         Ok(self.query_one(EXPIRE, &[&n]).await?.get(0))
     }
 
-    /// Forgets at most `n` jobs of a final state that were finished longer ago than `age`; returns how many.
+    /// Forgets at most `n` finished jobs that are older than their queue keeps them; returns how many.
     ///
     /// # Errors
     /// Where the database is away.
-    pub async fn prune(&self, state: JobState, age: Duration, n: i32) -> Result<i32, StoreError> {
-        Ok(self.query_one(PRUNE, &[&state.word(), &age.as_secs_f64(), &n]).await?.get(0))
+    pub async fn prune(&self, n: i32) -> Result<i32, StoreError> {
+        self.of_this_schema(PRUNE, &[&n]).await
+    }
+
+    /// Counts how many jobs wait in the queues whose limit is too high for an enqueue to count; returns how many queues.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn count_waiting(&self) -> Result<i32, StoreError> {
+        self.of_this_schema(COUNT_WAITING, &[]).await
+    }
+
+    /// What a duty did that the version before did not have: nothing on the schema of that one, whose own programs see to it.
+    async fn of_this_schema(&self, statement: Statement, params: &[&(dyn ToSql + Sync)]) -> Result<i32, StoreError> {
+        match self.query_one(statement, params).await {
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_FUNCTION) => Ok(0),
+            result => Ok(result?.get(0)),
+        }
     }
 
     /// Forgets workers that stopped longer ago than `age` and that no job's history names.

@@ -1,0 +1,2 @@
+-- duties/count_waiting
+select longshore.count_waiting()
