@@ -28,6 +28,7 @@ Settings: defaults < longshore.toml < LONGSHORE_… in the environment. `longsho
 Exit codes: 0 done, 1 failed, 2 wrong use or setting, 3 the schema is newer than this program.";
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Command {
     /// All in one process, for trying and developing: PostgreSQL, API and a worker
     Dev(dev::Args),

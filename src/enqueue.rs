@@ -73,7 +73,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Wakes the workers of these queues, and returns when that was heard: this program's end would cut it off.
-async fn wake(store: &Store, queues: &BTreeSet<String>) {
+pub async fn wake(store: &Store, queues: &BTreeSet<String>) {
     let stop = CancellationToken::new();
     let mut heard = store.listen(Channel::Work, stop.clone());
     let mut unheard = queues.clone();

@@ -1,16 +1,18 @@
 //! `longshore jobs`
 
+mod bulk;
 mod control;
+mod failures;
+mod filter;
 mod list;
 mod show;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use longshore_common::job::Call;
 
-use self::control::Asked;
-
-/// Lists jobs, newest first; shows and explains one; cancels, retries, deletes.
+/// Lists jobs, newest first; shows and explains one; cancels, retries, deletes, one or many; groups what failed.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 pub struct Args {
@@ -27,10 +29,13 @@ Examples:
   longshore jobs --queue emails --tag eu --limit 5
   longshore jobs show 42                             one job, with every attempt
   longshore jobs explain 42                          why it is not running
-  longshore jobs retry 42 43                         and cancel, delete";
+  longshore jobs retry 42 43                         and cancel, delete
+  longshore jobs failures                            what failed, by kind and by what the errors have in common
+  longshore jobs retry --fingerprint 3f1c2a9be05d7716 --dry-run
+  longshore jobs retry --fingerprint 3f1c2a9be05d7716 --rate 10/s
+  longshore jobs cancel --queue emails --tag eu --yes";
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Command {
     /// List jobs, which is what happens without a word too
     List(list::ListArgs),
@@ -38,12 +43,14 @@ enum Command {
     Show(show::ShowArgs),
     /// Say why a job is not running, and what would change it
     Explain(control::ExplainArgs),
+    /// List what failed, or waits for another attempt, by kind and by what the errors have in common
+    Failures(failures::FailureArgs),
     /// Cancel jobs: at once where they wait; where they run, their workers stop them
-    Cancel(control::ControlArgs),
-    /// Make finished and retryable jobs available, with one more attempt
-    Retry(control::ControlArgs),
+    Cancel(bulk::CallArgs),
+    /// Let finished and retryable jobs run again, with one more attempt
+    Retry(bulk::RetryArgs),
     /// Forget jobs that do not run
-    Delete(control::ControlArgs),
+    Delete(bulk::CallArgs),
 }
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -52,8 +59,9 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(Command::List(args)) => list::run(args).await,
         Some(Command::Show(args)) => show::run(args).await,
         Some(Command::Explain(args)) => control::explain(args).await,
-        Some(Command::Cancel(args)) => control::run(Asked::Cancel, args).await,
-        Some(Command::Retry(args)) => control::run(Asked::Retry, args).await,
-        Some(Command::Delete(args)) => control::run(Asked::Delete, args).await,
+        Some(Command::Failures(args)) => failures::run(args).await,
+        Some(Command::Cancel(args)) => bulk::run(Call::Cancel, args, None).await,
+        Some(Command::Retry(args)) => bulk::run(Call::Retry, &args.call, args.rate).await,
+        Some(Command::Delete(args)) => bulk::run(Call::Delete, args, None).await,
     }
 }

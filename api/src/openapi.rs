@@ -3,8 +3,9 @@
 //! Bodies and query strings are read by this crate's own code, since poem-openapi stops at the first fault, says 400 to
 //! all of them and goes through `serde_json::Value`, which changes numbers. It is asked for the routes and the document.
 
+mod body;
 mod caller;
-mod extract;
+mod query;
 mod schema;
 mod schemas;
 
@@ -21,9 +22,11 @@ use poem_openapi::{
 use serde::Serialize;
 
 pub use self::{
+    body::{BatchBody, ChangeBody, JobBody, JsonBody, LoginBody, QueueBody},
     caller::{Admin, Any, Caller, Enqueue, Read},
-    extract::{BatchBody, ChangeBody, EventQuery, IdempotencyKey, JobBody, JobQuery, LoginBody, PurgeQuery, QueueBody, WaitQuery, asks_to_wait, header_fault},
+    query::{EventQuery, FailureQuery, IdempotencyKey, JobQuery, PurgeQuery, WaitQuery, asks_to_wait, header_fault},
     schema::Schema,
+    schemas::{BulkCall, BulkRetry},
 };
 use crate::problem::{self, ApiError, Kind};
 
@@ -158,6 +161,13 @@ impl Problems for Putting {
 pub enum Deleting {}
 impl Problems for Deleting {
     const KINDS: &'static [Kind] = &[Kind::NotFound, Kind::Conflict, Kind::Invalid];
+}
+
+/// The problems of endpoints that do something to many things: which, may be said wrongly.
+#[derive(Debug)]
+pub enum Sweeping {}
+impl Problems for Sweeping {
+    const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
 }
 
 /// The problems of endpoints that take a key.

@@ -1,9 +1,11 @@
 //! The route table: every path, with the methods it knows. What a path does is in the file of its noun.
 
 pub mod batch;
+pub mod bulk;
 pub mod control;
 pub mod events;
 pub mod explain;
+pub mod failures;
 pub mod health;
 pub mod jobs;
 mod list;
@@ -16,7 +18,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use longshore_common::{
     job::JobView,
-    store::{enqueue::Origin, queues::QueueView, workers::WorkerView},
+    store::{enqueue::Origin, failures::FailureGroup, queues::QueueView, workers::WorkerView},
 };
 use poem::{
     Endpoint, EndpointExt, Request, Response, Result, Route,
@@ -49,9 +51,11 @@ fn table(state: &Arc<State>) -> (Table, String) {
         (
             jobs::JobRoutes(state.clone()),
             batch::BatchRoutes(state.clone()),
+            bulk::BulkRoutes(state.clone()),
             control::ControlRoutes(state.clone()),
             explain::ExplainRoutes(state.clone()),
             events::EventRoutes(state.clone()),
+            failures::FailureRoutes(state.clone()),
             queues::QueueRoutes(state.clone()),
             queue_settings::QueueSettingsRoutes(state.clone()),
             workers::WorkerRoutes(state.clone()),
@@ -119,6 +123,10 @@ impl Listed for JobView {
 
 impl Listed for QueueView {
     const LIST: &'static str = "Queues";
+}
+
+impl Listed for FailureGroup {
+    const LIST: &'static str = "Failures";
 }
 
 impl Listed for WorkerView {

@@ -1,8 +1,11 @@
 //! What a job is: its names, its rules, its states.
 
+pub mod bulk;
 pub mod call;
 pub mod change;
 pub mod fields;
+pub mod filter;
+pub mod fingerprint;
 pub mod name;
 pub mod new;
 pub mod parse;
@@ -11,8 +14,11 @@ pub mod retry;
 pub mod state;
 pub mod view;
 
+pub use bulk::{Bulk, Rate};
 pub use call::{Call, Effect, NotNow};
 pub use change::Change;
+pub use filter::JobFilter;
+pub use fingerprint::Fingerprint;
 pub use name::{Kind, QueueName};
 pub use new::{NewJob, OnConflict, Timeout, Unique, UniqueWhile, When};
 pub use parse::{InvalidJob, Malformed};

@@ -6,6 +6,7 @@
 
 mod away;
 pub mod bench;
+pub mod bulk;
 pub mod claim;
 pub mod connect;
 pub mod control;
@@ -14,6 +15,8 @@ pub mod enqueue;
 mod error;
 pub mod events;
 pub mod explain;
+pub mod failures;
+mod filter;
 mod health;
 pub mod keys;
 pub mod listen;

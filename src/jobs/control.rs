@@ -4,22 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use longshore_common::{
-    job::{Effect, JobState},
+    job::{Call, Change, Effect, JobState},
     store::{Store, control::ControlError, explain::Explanation},
 };
 use serde::Serialize;
 
 use crate::{database, output};
-
-#[derive(Debug, clap::Args)]
-pub struct ControlArgs {
-    /// The jobs' ids
-    #[arg(required = true)]
-    ids: Vec<i64>,
-    /// Print what became of each, for scripts
-    #[arg(long)]
-    json: bool,
-}
 
 #[derive(Debug, clap::Args)]
 pub struct ExplainArgs {
@@ -28,14 +18,6 @@ pub struct ExplainArgs {
     /// Print the reasons as the API gives them
     #[arg(long)]
     json: bool,
-}
-
-/// What the command line does to jobs by their ids.
-#[derive(Debug, Clone, Copy)]
-pub enum Asked {
-    Cancel,
-    Retry,
-    Delete,
 }
 
 /// What became of one job.
@@ -47,31 +29,32 @@ struct Answer {
 }
 
 /// Does it to each; fails where one was refused, after all have had their turn.
-pub async fn run(asked: Asked, args: &ControlArgs) -> anyhow::Result<ExitCode> {
+pub async fn run(call: Call, ids: &[i64], json: bool) -> anyhow::Result<ExitCode> {
     let store = database::connect_to_schema().await?;
-    let mut all = Vec::with_capacity(args.ids.len());
-    for id in &args.ids {
-        let (done, said) = match ask(&store, asked, *id).await {
+    let mut all = Vec::with_capacity(ids.len());
+    for id in ids {
+        let (done, said) = match ask(&store, call, *id).await {
             Ok(effect) => (true, told(effect)),
             Err(ControlError::Store(error)) => return Err(error.into()),
             Err(refused) => (false, longshore_common::log::chain(&refused)),
         };
-        if !args.json {
+        if !json {
             output::print(&if done { format!("job {id}: {said}") } else { said.clone() })?;
         }
         all.push(Answer { id: *id, done, said });
     }
-    if args.json {
+    if json {
         output::print_json(&all)?;
     }
     Ok(if all.iter().all(|one| one.done) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn ask(store: &Store, asked: Asked, id: i64) -> Result<Effect, ControlError> {
-    match asked {
-        Asked::Cancel => store.cancel(id).await,
-        Asked::Retry => store.retry(id).await,
-        Asked::Delete => store.delete(id).await,
+async fn ask(store: &Store, call: Call, id: i64) -> Result<Effect, ControlError> {
+    match call {
+        Call::Cancel => store.cancel(id).await,
+        Call::Retry => store.retry(id).await,
+        Call::Delete => store.delete(id).await,
+        Call::Change => store.change(id, &Change::default()).await,
     }
 }
 

@@ -2,54 +2,18 @@
 
 use std::process::ExitCode;
 
-use jiff::Timestamp;
-use longshore_common::{
-    job::{JobState, JobView},
-    store::read::{Fields, JobFilter},
-};
+use longshore_common::{job::JobView, store::read::Fields};
 
+use super::filter::FilterArgs;
 use crate::{
-    command::WrongUse,
     database,
     output::{self, List},
 };
 
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
-    /// Only jobs in this state: scheduled, available, running, retryable, blocked, succeeded, failed or
-    /// cancelled; may be repeated
-    #[arg(long, value_parser = state)]
-    state: Vec<JobState>,
-    /// Only jobs of this queue; may be repeated
-    #[arg(long)]
-    queue: Vec<String>,
-    /// Only jobs of this kind; may be repeated
-    #[arg(long)]
-    kind: Vec<String>,
-    /// Only jobs with this tag; repeated: with all of them
-    #[arg(long)]
-    tag: Vec<String>,
-    /// Only jobs whose meta has this, as in customer=7; repeated: all of them
-    #[arg(long, value_name = "KEY=VALUE")]
-    meta: Vec<String>,
-    /// Only the jobs with this unique key
-    #[arg(long, value_name = "KEY")]
-    unique_key: Option<String>,
-    /// Only the jobs with this concurrency key
-    #[arg(long, value_name = "KEY")]
-    concurrency_key: Option<String>,
-    /// Only jobs enqueued at this time or later (2030-01-31T12:00:00Z)
-    #[arg(long, value_name = "TIME")]
-    created_after: Option<Timestamp>,
-    /// Only jobs enqueued before this time
-    #[arg(long, value_name = "TIME")]
-    created_before: Option<Timestamp>,
-    /// Only jobs finished at this time or later
-    #[arg(long, value_name = "TIME")]
-    finished_after: Option<Timestamp>,
-    /// Only jobs finished before this time
-    #[arg(long, value_name = "TIME")]
-    finished_before: Option<Timestamp>,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// How many at most
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1000))]
     limit: i64,
@@ -64,12 +28,8 @@ pub struct ListArgs {
     json: bool,
 }
 
-fn state(word: &str) -> Result<JobState, String> {
-    JobState::from_word(word).ok_or_else(|| format!("there are {}", JobState::ALL.map(JobState::word).join(", ")))
-}
-
 pub async fn run(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let filter = filter(args)?;
+    let filter = args.filter.read()?;
     let fields = Fields { args: args.full, result: args.full };
     // one more than asked for tells whether there is another page
     let mut jobs = database::connect_to_schema().await?.list_jobs(&filter, fields, args.before, args.limit + 1).await?;
@@ -79,7 +39,7 @@ pub async fn run(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let last = jobs.last().map(|job| job.id).filter(|_| more);
     if args.json {
         output::print_json(&List { items: jobs, next_cursor: last.map(|id| id.to_string()) })?;
-    } else if jobs.is_empty() && filter == JobFilter::default() {
+    } else if jobs.is_empty() && filter.is_empty() {
         output::print("No jobs yet. Try: longshore enqueue echo '{\"hello\": \"world\"}'")?;
     } else if jobs.is_empty() {
         output::print("No jobs like that.")?;
@@ -90,29 +50,7 @@ pub async fn run(args: &ListArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn filter(args: &ListArgs) -> Result<JobFilter, WrongUse> {
-    let mut labels: Vec<String> = args.tag.iter().map(|tag| format!("t:{tag}")).collect();
-    for pair in &args.meta {
-        if !pair.contains('=') {
-            return Err(WrongUse(format!("--meta must be KEY=VALUE, is \"{pair}\"")));
-        }
-        labels.push(format!("m:{pair}"));
-    }
-    Ok(JobFilter {
-        states: args.state.clone(),
-        queues: args.queue.clone(),
-        kinds: args.kind.clone(),
-        labels,
-        unique_key: args.unique_key.clone(),
-        concurrency_key: args.concurrency_key.clone(),
-        created_after: args.created_after,
-        created_before: args.created_before,
-        finished_after: args.finished_after,
-        finished_before: args.finished_before,
-    })
-}
-
-fn for_people(jobs: &[JobView]) -> String {
+pub fn for_people(jobs: &[JobView]) -> String {
     let mut table = output::table(&["ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "ENQUEUED", "DUE OR FINISHED", "ERROR"]);
     for job in jobs {
         table.add_row([

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Runs `longshore jobs …`; returns its exit code and all that it said.
-async fn jobs(api: &Api, args: &[&str]) -> (i32, String) {
+pub async fn jobs(api: &Api, args: &[&str]) -> (i32, String) {
     longshore(api, "jobs", args).await
 }
 

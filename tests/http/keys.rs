@@ -16,7 +16,7 @@ use crate::{
 const EVERYWHERE: Duration = Duration::from_secs(5);
 
 /// Every route, and what it wants; `None`: any key.
-const ROUTES: [(&str, &str, Option<Scope>); 18] = [
+const ROUTES: [(&str, &str, Option<Scope>); 22] = [
     ("POST", "/v1/jobs", Some(Scope::Enqueue)),
     ("POST", "/v1/jobs/batch", Some(Scope::Enqueue)),
     ("GET", "/v1/jobs", Some(Scope::Read)),
@@ -26,10 +26,14 @@ const ROUTES: [(&str, &str, Option<Scope>); 18] = [
     ("GET", "/v1/queues/{name}", Some(Scope::Read)),
     ("GET", "/v1/workers", Some(Scope::Read)),
     ("GET", "/v1/events", Some(Scope::Read)),
+    ("GET", "/v1/failures", Some(Scope::Read)),
     ("POST", "/logout", None),
     ("POST", "/v1/queues/{name}/pause", Some(Scope::Admin)),
     ("POST", "/v1/queues/{name}/resume", Some(Scope::Admin)),
     ("PUT", "/v1/queues/{name}", Some(Scope::Admin)),
+    ("POST", "/v1/jobs/cancel", Some(Scope::Admin)),
+    ("POST", "/v1/jobs/retry", Some(Scope::Admin)),
+    ("POST", "/v1/jobs/delete", Some(Scope::Admin)),
     // in an order in which each finds the job as it wants it
     ("PATCH", "/v1/jobs/{id}", Some(Scope::Admin)),
     ("POST", "/v1/jobs/{id}/cancel", Some(Scope::Admin)),
@@ -52,6 +56,7 @@ fn body(path: &str) -> &'static str {
     match path {
         "/v1/jobs" => r#"{"kind":"k","queue":"a"}"#,
         "/v1/jobs/batch" => r#"{"jobs":[{"kind":"k","queue":"a"}]}"#,
+        "/v1/jobs/cancel" | "/v1/jobs/retry" | "/v1/jobs/delete" => r#"{"filter":{"queue":"nowhere"}}"#,
         _ => "",
     }
 }

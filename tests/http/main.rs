@@ -5,9 +5,12 @@ mod support;
 
 mod api;
 mod batch;
+mod bulk;
+mod bulk_commands;
 mod control;
 mod events;
 mod explain;
+mod failures;
 mod guards;
 mod health;
 mod idempotency;

@@ -73,7 +73,7 @@ async fn it_is_openapi_3() {
         let told: BTreeSet<&str> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
         let described: BTreeSet<&str> = names.iter().filter(|(place, _)| *place == Some("path")).filter_map(|(_, name)| *name).collect();
         assert_eq!(told, described, "{name}: what is in the path");
-        let bodiless = path == "/logout" || ["/cancel", "/retry", "/pause", "/resume"].iter().any(|end| path.ends_with(end));
+        let bodiless = path == "/logout" || ["}/cancel", "}/retry", "}/pause", "}/resume"].iter().any(|end| path.ends_with(end));
         assert_eq!(operation["requestBody"].is_object(), matches!(method, "post" | "patch" | "put") && !bodiless, "{name}");
         let bodies = operation["requestBody"]["content"].as_object().into_iter().flatten();
         let responses = operation["responses"].as_object().expect("responses");
@@ -173,13 +173,14 @@ async fn every_operation_has_an_example_and_its_problems() {
             ("post", "/v1/jobs/{id}/cancel") => vec!["200", "202", "401", "403", "404", "409", "500", "503"],
             ("post", "/v1/jobs/{id}/retry") => vec!["200", "401", "403", "404", "409", "500", "503"],
             ("post", "/v1/queues/{name}/pause" | "/v1/queues/{name}/resume") => vec!["200", "401", "403", "404", "500", "503"],
+            ("post", "/v1/jobs/cancel" | "/v1/jobs/retry" | "/v1/jobs/delete") => vec!["200", "400", "401", "403", "413", "415", "422", "500", "503"],
             ("patch", _) => vec!["200", "400", "401", "403", "404", "409", "413", "415", "422", "500", "503"],
             ("put", _) => vec!["200", "201", "400", "401", "403", "413", "415", "422", "500", "503"],
             ("delete", "/v1/queues/{name}") => vec!["202", "204", "401", "403", "404", "409", "422", "500", "503"],
             ("delete", _) => vec!["204", "401", "403", "404", "409", "500", "503"],
             ("post", "/v1/jobs") => vec!["200", "201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503"],
             ("post", _) => vec!["201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503"],
-            ("get", "/v1/jobs" | "/v1/events") => vec!["200", "401", "403", "422", "500", "503"],
+            ("get", "/v1/jobs" | "/v1/events" | "/v1/failures") => vec!["200", "401", "403", "422", "500", "503"],
             ("get", "/v1/jobs/{id}") => vec!["200", "401", "403", "404", "422", "500", "503"],
             ("get", path) if path.ends_with('}') || path.ends_with("/explain") => vec!["200", "401", "403", "404", "500", "503"],
             ("get", "/livez") => vec!["200"],
@@ -256,6 +257,8 @@ async fn answers_are_as_described() {
         ("/v1/queues/{name}", "/v1/queues/default"),
         ("/v1/queues/{name}", "/v1/queues/nothing"),
         ("/v1/workers", "/v1/workers"),
+        ("/v1/failures", "/v1/failures"),
+        ("/v1/failures", "/v1/failures?limit=0"),
         ("/livez", "/livez"),
         ("/readyz", "/readyz"),
         ("/health", "/health"),
@@ -272,6 +275,11 @@ async fn answers_are_as_described() {
     }
     for id in [id, 0] {
         answers.push(("/v1/jobs/{id}", "delete", api.request("DELETE", &format!("/v1/jobs/{id}"), &[], b"").await));
+    }
+    for path in ["/v1/jobs/cancel", "/v1/jobs/retry", "/v1/jobs/delete"] {
+        for body in [r#"{"all": true, "dry_run": true}"#, r#"{"all": true}"#, "{}", "{", r#"{"filter": {"state": "failed"}, "rate": {"limit": 1, "per": 1}}"#] {
+            answers.push((path, "post", api.post(path, body).await));
+        }
     }
     for (name, end) in [("default", "pause"), ("default", "resume"), ("nothing", "pause"), ("nothing", "resume")] {
         let path = if end == "pause" { "/v1/queues/{name}/pause" } else { "/v1/queues/{name}/resume" };

@@ -319,6 +319,10 @@ async fn paths_and_methods() {
     for (path, allowed) in [
         ("/v1/jobs", "GET, HEAD, POST"),
         ("/v1/jobs/batch", "POST"),
+        ("/v1/jobs/cancel", "POST"),
+        ("/v1/jobs/retry", "POST"),
+        ("/v1/jobs/delete", "POST"),
+        ("/v1/failures", "GET, HEAD"),
         ("/v1/jobs/1", "DELETE, GET, HEAD, PATCH"),
         ("/v1/jobs/1/cancel", "POST"),
         ("/v1/jobs/1/retry", "POST"),

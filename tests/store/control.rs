@@ -23,9 +23,9 @@ async fn ask(f: &Fixture, call: Call, id: i64) -> Result<Effect, ControlError> {
 }
 
 /// All that the tables say of jobs, as a text.
-async fn everything(f: &Fixture) -> String {
+pub async fn everything(f: &Fixture) -> String {
     let mut text = String::new();
-    for table in ["job_data", "ready", "scheduled", "running", "finished", "attempts", "labels", "expiring"] {
+    for table in ["job_data", "ready", "scheduled", "running", "finished", "attempts", "labels", "expiring", "uniques", "tally"] {
         let rows = f.sql.query_one(&format!("select coalesce(string_agg(t::text, E'\\n' order by t::text), '') from longshore.{table} t"), &[]).await;
         text += rows.expect("read a table").get(0);
         text += "\n--\n";

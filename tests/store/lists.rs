@@ -1,14 +1,14 @@
 //! Lists of jobs: every filter, alone and together, against a plain reading of all jobs.
 
 use longshore_common::{
-    job::{JobState, JobView},
+    job::{JobFilter, JobState, JobView},
     outcome::Outcome,
-    store::read::{Fields, JobFilter},
+    store::read::Fields,
 };
 
 use crate::fixture::{Fixture, parsed};
 
-async fn filled() -> Fixture {
+pub async fn filled() -> Fixture {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;
     let mut jobs = Vec::new();
@@ -50,7 +50,7 @@ fn label_of(view: &JobView, label: &str) -> bool {
     )
 }
 
-fn holds(filter: &JobFilter, view: &JobView) -> bool {
+pub fn holds(filter: &JobFilter, view: &JobView) -> bool {
     (filter.states.is_empty() || filter.states.contains(&view.state))
         && (filter.queues.is_empty() || filter.queues.contains(&view.queue))
         && (filter.kinds.is_empty() || filter.kinds.contains(&view.kind))
@@ -63,12 +63,8 @@ fn holds(filter: &JobFilter, view: &JobView) -> bool {
         && filter.finished_before.is_none_or(|t| view.finished_at.is_some_and(|f| f < t))
 }
 
-#[tokio::test]
-async fn every_filter_finds_what_it_says_newest_first() {
-    let f = filled().await;
-    let all = f.store.list_jobs(&JobFilter::default(), Fields::default(), None, 1000).await.expect("list");
-    assert_eq!(all.len(), 120);
-    assert!(all.is_sorted_by(|a, b| a.id > b.id));
+/// Each filter, alone and together with others.
+pub fn filters(all: &[JobView]) -> Vec<JobFilter> {
     let middle = all[60].created_at;
     let finished = all.iter().filter_map(|v| v.finished_at).max();
     let text = |s: &str| Some(s.to_owned());
@@ -92,6 +88,16 @@ async fn every_filter_finds_what_it_says_newest_first() {
         filters.push(JobFilter { states: vec![state], queues: vec!["q1".to_owned()], ..JobFilter::default() });
         filters.push(JobFilter { states: vec![state, JobState::Available], kinds: vec!["k1".to_owned()], ..JobFilter::default() });
     }
+    filters
+}
+
+#[tokio::test]
+async fn every_filter_finds_what_it_says_newest_first() {
+    let f = filled().await;
+    let all = f.store.list_jobs(&JobFilter::default(), Fields::default(), None, 1000).await.expect("list");
+    assert_eq!(all.len(), 120);
+    assert!(all.is_sorted_by(|a, b| a.id > b.id));
+    let filters = filters(&all);
     let mut found_something = 0;
     for filter in filters {
         let expected: Vec<i64> = all.iter().filter(|view| holds(&filter, view)).map(|v| v.id).collect();

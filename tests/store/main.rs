@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bulk;
 mod claim;
 mod control;
 mod control_races;
@@ -10,6 +11,7 @@ mod duties;
 mod enqueue;
 mod events;
 mod explain;
+mod failures;
 mod fixture;
 mod keys;
 mod lists;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use longshore_common::{
     fault::Fault,
+    job::JobFilter,
     key::{ApiKey, Scope},
 };
 
@@ -68,5 +69,22 @@ impl Access {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Narrows a filter to the queues that may be seen and used. Naming another one is an error, so that nobody takes an empty
+    /// answer for an empty queue; `pointer` is where the request names queues.
+    ///
+    /// # Errors
+    /// [`ApiError::OutOfQueues`].
+    pub fn narrow(&self, filter: &mut JobFilter, scope: Scope, pointer: &str) -> Result<(), ApiError> {
+        for queue in &filter.queues {
+            self.want_queue(queue, scope, || pointer.to_owned())?;
+        }
+        if let (Some(reached), true) = (self.queues(), filter.queues.is_empty()) {
+            // as a filter, no queues would mean all
+            filter.of_none |= reached.is_empty();
+            reached.clone_into(&mut filter.queues);
+        }
+        Ok(())
     }
 }

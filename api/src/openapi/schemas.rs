@@ -1,6 +1,8 @@
 //! The schemas of what the API takes and gives. Tests hold them against what serde writes.
 
+mod bulk;
 mod events;
+mod failures;
 mod jobs;
 mod queues;
 
@@ -9,7 +11,9 @@ use poem_openapi::registry::{MetaSchema, Registry};
 use serde_json::json;
 
 pub use self::{
+    bulk::{BulkCall, BulkRetry},
     events::event_query,
+    failures::failure_query,
     jobs::{JobChange, NewBatch, NewJob, idempotency_key, job_query, wait_query},
     queues::{QueueSettings, purge_query},
 };

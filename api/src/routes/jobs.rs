@@ -4,7 +4,7 @@ use std::{slice, sync::Arc};
 
 use jiff::Timestamp;
 use longshore_common::{
-    job::{AttemptView, JobView, NewJob, OnConflict},
+    job::{AttemptView, JobView, NewJob, OnConflict, filter::MAX_ID},
     json::RawJson,
     key::Scope,
     store::{
@@ -20,11 +20,7 @@ use poem_openapi::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Page,
-    list::{List, MAX_ID},
-    origin,
-};
+use super::{Page, list::List, origin};
 use crate::{
     auth::Access,
     body, cursor,
@@ -178,11 +174,8 @@ impl JobRoutes {
     async fn list(&self, caller: Caller<Read>, query: JobQuery) -> Result<Output<Page<JobView>>, Refusal<Listing>> {
         let mut list = List::parse(&query.0)?;
         list.narrow(&caller)?;
-        let List { filter, fields, before, limit, of_none } = list;
+        let List { filter, fields, before, limit } = list;
         let store = self.0.store()?;
-        if of_none {
-            return Ok(Output(Page::whole(Vec::new())));
-        }
         // one more than asked for says whether there is more
         let mut items = store.list_jobs(&filter, fields, before, limit + 1).await?;
         let asked_for = usize::try_from(limit).unwrap_or(usize::MAX);

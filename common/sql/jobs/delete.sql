@@ -1,3 +1,3 @@
 -- jobs/delete
 -- See sql/routines/09_control.sql.
-select id, met::text, null::bigint as standing from longshore.delete_jobs($1)
+select id, met::text, null::bigint as standing, false as again from longshore.delete_jobs($1)

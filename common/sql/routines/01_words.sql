@@ -54,15 +54,18 @@ $$;
 comment on function longshore.losses is 'losses in a row, last of all';
 
 -- Put jobs that are in no place into one: ready or scheduled, by their run_at. The way in for all that is not the
--- first enqueue (which does the same in its own statement).
-create or replace function longshore.place(p_ids bigint[], p_attempts smallint[]) returns void language sql as $$
+-- first enqueue (which does the same in its own statement). p_fingerprints and p_failed_ats are for those that still wait
+-- because they failed; what is ready has no use for them.
+drop function if exists longshore.place(bigint[], smallint[]);
+create or replace function longshore.place(p_ids bigint[], p_attempts smallint[], p_fingerprints bigint[] default '{}', p_failed_ats timestamptz[] default '{}')
+returns void language sql as $$
   with u as materialized (
-    select j.id, j.run_at, j.lane, j.priority, u.attempt
-      from unnest(p_ids, p_attempts) u(id, attempt)
+    select j.id, j.run_at, j.lane, j.priority, u.attempt, u.fingerprint, u.failed_at
+      from unnest(p_ids, p_attempts, p_fingerprints, p_failed_ats) u(id, attempt, fingerprint, failed_at)
      cross join lateral (select * from longshore.job_data i where i.id = u.id offset 0) j
   ), s as (
-    insert into longshore.scheduled (run_at, id, lane, priority, attempt)
-    select run_at, id, lane, priority, attempt from u where run_at > now()
+    insert into longshore.scheduled (run_at, id, lane, priority, attempt, fingerprint, failed_at)
+    select run_at, id, lane, priority, attempt, fingerprint, failed_at from u where run_at > now()
   )
   insert into longshore.ready (id, run_at, lane, priority, attempt)
   select id, run_at, lane, priority, attempt from u where run_at <= now()
@@ -70,13 +73,15 @@ $$;
 comment on function longshore.place is 'put jobs into ready or scheduled';
 
 -- Take a waiting job out of its place, by its exact key: the compare-and-set of every change to a waiting job. met is the
--- state it was found in, attempt what it has had; both are null where it does not wait.
+-- state it was found in, attempt what it has had, fingerprint and failed_at of what failed; met is null where it does not wait.
 drop function if exists longshore.unplace(bigint);
-create function longshore.unplace(p_id bigint, out attempt smallint, out met longshore.job_state) language plpgsql as $$
+create function longshore.unplace(p_id bigint, out attempt smallint, out met longshore.job_state, out fingerprint bigint, out failed_at timestamptz)
+language plpgsql as $$
 #variable_conflict use_column
 declare
   j record;
   v_attempt smallint;
+  s record;
 begin
   select lane, priority, run_at into j from longshore.job_data where id = p_id;
   if not found then return; end if;
@@ -87,9 +92,10 @@ begin
     attempt := v_attempt; met := 'available';
     return;
   end if;
-  delete from longshore.scheduled s where s.run_at = j.run_at and s.id = p_id returning s.attempt into v_attempt;
+  delete from longshore.scheduled i where i.run_at = j.run_at and i.id = p_id returning i.attempt, i.fingerprint, i.failed_at into s;
   if found then
-    attempt := v_attempt; met := case when v_attempt = 0 then 'scheduled' else 'retryable' end;
+    attempt := s.attempt; met := case when s.attempt = 0 then 'scheduled' else 'retryable' end;
+    fingerprint := s.fingerprint; failed_at := s.failed_at;
   end if;
 end $$;
 comment on function longshore.unplace is 'take a waiting job out of its place; nulls: it does not wait';
@@ -102,3 +108,28 @@ create or replace function longshore.labels_of(p_tags text[], p_meta json) retur
    where json_typeof(e.value) not in ('object', 'array', 'null') and octet_length(e.key) <= 255 -- an index row has room for 2704 bytes
 $$;
 comment on function longshore.labels_of is 'the labels of a job: t:tag and m:key=value';
+
+-- What errors of one cause have in common: the first 1000 characters without what differs from one to the next. The texts
+-- that are left are cut once more, since a long id would push other words out of the first 1000 than a short one. md5,
+-- because hashtext may change with PostgreSQL's version; collate "C", because what a letter is must not depend on the database.
+-- Some 0.1 ms: plpgsql, so that it is never inlined into the report of a success.
+create or replace function longshore.fingerprint(p_error text) returns bigint language plpgsql immutable parallel safe as $$
+declare
+  v_text text := left(coalesce(p_error, ''), 1000) collate "C";
+begin
+  -- IPv4 with its port, which looks like a time; then times, which look like IPv6; numbers last, of which all consist
+  v_text := regexp_replace(v_text, '\m\d+\.\d+\.\d+\.\d+(:\d+)?\M', '#', 'g');
+  v_text := regexp_replace(v_text, '\m\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?( ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?))?)?', '#', 'gi');
+  v_text := regexp_replace(v_text, '\m((mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?(\d\d? (jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* +\d\d?)( \d{4})?\M', '#', 'gi');
+  v_text := regexp_replace(v_text, '\m\d\d?:\d\d(:\d\d([.,]\d+)?)?( ?(am|pm|Z|UTC|GMT))?\M', '#', 'gi');
+  -- UUIDs; addresses of memory; IPv6, in brackets with its port
+  v_text := regexp_replace(v_text, '\m[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\M|\m0x[0-9a-f]+\M', '#', 'gi');
+  v_text := regexp_replace(v_text, '\[[0-9a-f:.%]*:[0-9a-f:.%]*\](:\d+)?|\m[0-9a-f]{1,4}(:{1,2}[0-9a-f]{1,4}){2,7}\M', '#', 'gi');
+  -- other ids: hexadecimal ones, and long ones of any letters, if they have a digit
+  v_text := regexp_replace(v_text, '\m(?=[a-z]*\d)([0-9a-f]{7,}|[0-9a-z]{16,})\M', '#', 'gi');
+  -- numbers, and lists of all these however long
+  v_text := regexp_replace(v_text, '[+-]?\d+([.,_]\d+)*(e[+-]?\d+\M)?', '#', 'gi');
+  v_text := regexp_replace(v_text, '#([,; ]+#)+', '#', 'g');
+  return ('x' || left(md5(left(btrim(regexp_replace(v_text, '\s+', ' ', 'g')), 500)), 16))::bit(64)::bigint;
+end $$;
+comment on function longshore.fingerprint is 'what an error has in common with those of the same cause: a hash of its text without numbers, ids, addresses and times';

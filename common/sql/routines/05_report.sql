@@ -48,12 +48,13 @@ begin
       left join lateral (select max_attempts, retry from longshore.job_data i
                           where i.id = held.id and held.outcome <> 'succeeded' offset 0) j on true
   ), over as (
-    insert into longshore.finished (id, lease, started_at, lane, worker, state, outcome, attempt, cancel_requested_at, result, error)
+    insert into longshore.finished (id, lease, started_at, lane, worker, state, outcome, attempt, cancel_requested_at, result, error, fingerprint)
     select s.id, s.lease, s.started_at, s.lane, s.worker, s.fate::longshore.job_state, s.outcome, s.attempt, s.cancel_requested_at, s.result,
-           case when s.outcome = 'expired' then 'expired'
-                when s.outcome = 'lost' and s.fate = 'failed' and s.attempt < s.max_attempts then 'its worker died 3 times'
-                else s.error end
-      from settled s where s.fate <> 'waits'
+           s.says, case when s.fate = 'failed' then longshore.fingerprint(s.says) end
+      from (select *, case when i.outcome = 'expired' then 'expired'
+                           when i.outcome = 'lost' and i.fate = 'failed' and i.attempt < i.max_attempts then 'its worker died 3 times'
+                           else i.error end says
+              from settled i where i.fate <> 'waits') s
     returning lane, state
   ), counted as (
     insert into longshore.tally (lane, state, n) select lane, state, count(*) from over group by lane, state
@@ -64,14 +65,16 @@ begin
     update longshore.job_data j set run_at = now() + make_interval(secs => s.wait)
       from settled s
      where j.id = s.id and s.fate = 'waits' and s.outcome <> 'handed_back'
-    returning j.id, j.run_at, j.lane, j.priority, (s.attempt - case s.outcome when 'snoozed' then 1 else 0 end)::smallint attempt
+    returning j.id, j.run_at, j.lane, j.priority, (s.attempt - case s.outcome when 'snoozed' then 1 else 0 end)::smallint attempt,
+              case when s.outcome <> 'snoozed' then s.error end error, s.outcome <> 'snoozed' failed
   ), back as (
     select j.id, j.run_at, j.lane, j.priority, (s.attempt - 1)::smallint attempt
       from settled s cross join lateral (select * from longshore.job_data i where i.id = s.id offset 0) j
      where s.fate = 'waits' and s.outcome = 'handed_back'
   ), later as (
-    insert into longshore.scheduled (run_at, id, lane, priority, attempt)
-    select run_at, id, lane, priority, attempt from due where run_at > now()
+    insert into longshore.scheduled (run_at, id, lane, priority, attempt, fingerprint, failed_at)
+    select run_at, id, lane, priority, attempt, case when failed then longshore.fingerprint(error) end, case when failed then now() end
+      from due where run_at > now()
   ), now_ready as (
     insert into longshore.ready (id, run_at, lane, priority, attempt)
     select id, run_at, lane, priority, attempt from due where run_at <= now()

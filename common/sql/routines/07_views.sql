@@ -42,14 +42,16 @@ comment on view longshore.jobs is 'all jobs: waiting, running and finished as on
 
 create view longshore.failures as
   select j.id, j.queue, j.kind, j.state, j.attempt || '/' || j.max_attempts as attempt,
-         coalesce(j.finished_at, j.run_at)::timestamptz(0) as "failed or next try", left(j.error, 60) as error
+         coalesce(j.finished_at, j.run_at)::timestamptz(0) as "failed or next try", left(j.error, 60) as error,
+         lpad(to_hex(f.fingerprint), 16, '0') as fingerprint
     from longshore.finished f join longshore.jobs j on j.id = f.id
    where f.state = 'failed'
   union all
-  select j.id, j.queue, j.kind, j.state, j.attempt || '/' || j.max_attempts, j.run_at::timestamptz(0), left(j.error, 60)
+  select j.id, j.queue, j.kind, j.state, j.attempt || '/' || j.max_attempts, j.run_at::timestamptz(0), left(j.error, 60),
+         lpad(to_hex(s.fingerprint), 16, '0')
     from longshore.scheduled s join longshore.jobs j on j.id = s.id
    where s.attempt > 0;
-comment on view longshore.failures is 'failed jobs, and those that wait for another attempt';
+comment on view longshore.failures is 'failed jobs, and those that wait for another attempt; errors of one cause have one fingerprint';
 
 create view longshore.queues_overview as
   select q.name as queue, l.kind,

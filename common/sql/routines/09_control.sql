@@ -6,7 +6,8 @@
 -- while it is looked for is met in one of the next rounds: each round waits for whoever moves it.
 -- Locks: unique keys by (kind, key), then the jobs by id.
 
-drop function if exists longshore.cancel_jobs(bigint[]), longshore.retry_jobs(bigint[]), longshore.delete_jobs(bigint[]),
+drop function if exists longshore.cancel_jobs(bigint[]), longshore.retry_jobs(bigint[]), longshore.retry_jobs(bigint[], timestamptz[]),
+  longshore.delete_jobs(bigint[]),
   longshore.change_job(bigint, smallint, timestamptz, json, smallint, json, json), longshore.cancel(bigint), longshore.retry(bigint);
 
 -- Where a job stands that does not wait; null: it has just moved, or is not there.
@@ -23,7 +24,8 @@ begin
 end $$;
 comment on function longshore.give_up is 'refuse to chase a job any longer';
 
-create function longshore.cancel_jobs(p_ids bigint[]) returns table (id bigint, met longshore.job_state) language plpgsql
+-- again: it runs, and was asked for already; nothing has changed.
+create function longshore.cancel_jobs(p_ids bigint[]) returns table (id bigint, met longshore.job_state, again boolean) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 #variable_conflict use_column
@@ -33,6 +35,7 @@ declare
 begin
   for id in select distinct i from unnest(p_ids) i order by i loop
     v_round := 0;
+    again := false;
     loop
       v_place := longshore.unplace(id);
       met := v_place.met;
@@ -50,11 +53,13 @@ begin
         perform longshore.tell('job.cancelled', id, (select f.lane from longshore.finished f where f.id = cancel_jobs.id), v_place.attempt);
         exit;
       end if;
-      update longshore.running x set cancel_requested_at = coalesce(x.cancel_requested_at, now()) where x.id = cancel_jobs.id;
-      if found then
+      update longshore.running x set cancel_requested_at = now() where x.id = cancel_jobs.id and x.cancel_requested_at is null;
+      again := not found;
+      if found or exists (select from longshore.running x where x.id = cancel_jobs.id) then
         met := 'running';
         exit;
       end if;
+      again := false;
       met := (select f.state from longshore.finished f where f.id = cancel_jobs.id);
       exit when met is not null or not exists (select from longshore.job_data j where j.id = cancel_jobs.id);
       v_round := v_round + 1;
@@ -65,8 +70,22 @@ begin
 end $$;
 comment on function longshore.cancel_jobs is 'cancel jobs that wait, ask for the cancellation of those that run';
 
--- standing: the job that holds its unique key, which is why it was left as it is.
-create function longshore.retry_jobs(p_ids bigint[]) returns table (id bigint, met longshore.job_state, standing bigint) language plpgsql
+-- Who holds the unique key of a finished job, so that it cannot be retried: another one that is not finished; where both are
+-- unique only while they wait, one that waits. (uniques.ids holds all with this key that are not finished, however many ended
+-- ones have it.) Null: nobody.
+create or replace function longshore.key_holder(p_id bigint, p_kind text, p_key text, p_while text) returns bigint language sql stable as $$
+  select max(o.id)
+    from longshore.uniques k cross join unnest(k.ids) c(id) join longshore.job_data o on o.id = c.id
+   where k.kind = p_kind and k.key = p_key and o.id <> p_id
+     and not exists (select from longshore.finished i where i.id = o.id)
+     and (o.unique_while is distinct from 'waiting' or p_while is distinct from 'waiting'
+          or not exists (select from longshore.running x where x.id = o.id))
+$$;
+comment on function longshore.key_holder is 'the job that holds the unique key of a finished one';
+
+-- p_run_ats: when each is due; empty: now. standing: the job that holds its unique key, which is why it was left as it is.
+create function longshore.retry_jobs(p_ids bigint[], p_run_ats timestamptz[] default '{}')
+returns table (id bigint, met longshore.job_state, standing bigint) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 #variable_conflict use_column
@@ -74,6 +93,7 @@ declare
   j record;
   f record;
   v_attempt smallint;
+  v_run_at timestamptz;
   v_round int;
 begin
   -- as an enqueue does: all keys first, in one order over all transactions
@@ -83,7 +103,7 @@ begin
    where d.unique_key is not null order by l.kind, d.unique_key
   on conflict (kind, key) do update set ids = k.ids where false;
 
-  for id in select distinct i from unnest(p_ids) i order by i loop
+  for id, v_run_at in select i, min(at) from unnest(p_ids, p_run_ats) u(i, at) group by i order by i loop
     v_round := 0;
     loop
       met := null; standing := null; v_attempt := null;
@@ -93,15 +113,8 @@ begin
       select * into f from longshore.finished i where i.id = retry_jobs.id for update;
       if found then
         met := f.state;
-        -- another one that is not finished holds the key; where both are unique only while they wait, one that waits
         if j.unique_key is not null then
-          -- (ids holds all with this key that are not finished, however many ended ones have it)
-          select max(o.id) into standing
-            from longshore.uniques k cross join unnest(k.ids) c(id) join longshore.job_data o on o.id = c.id
-           where k.kind = j.kind and k.key = j.unique_key and o.id <> retry_jobs.id
-             and not exists (select from longshore.finished i where i.id = o.id)
-             and (o.unique_while is distinct from 'waiting' or j.unique_while is distinct from 'waiting'
-                  or not exists (select from longshore.running x where x.id = o.id));
+          standing := longshore.key_holder(id, j.kind, j.unique_key, j.unique_while);
           exit when standing is not null;
           update longshore.uniques k set ids = k.ids || retry_jobs.id where k.kind = j.kind and k.key = j.unique_key and retry_jobs.id <> all(k.ids);
         end if;
@@ -124,7 +137,7 @@ begin
         -- whoever retries by hand wants it to run: it does not expire any more
         delete from longshore.expiring e where e.expires_at = j.expires_at and e.id = retry_jobs.id;
         update longshore.job_data d
-           set run_at = now(), expires_at = null, max_attempts = greatest(d.max_attempts, v_attempt + 1),
+           set run_at = coalesce(v_run_at, now()), expires_at = null, max_attempts = greatest(d.max_attempts, v_attempt + 1),
                losses_after = (select max(a.lease) from longshore.attempts a where a.id = retry_jobs.id)
          where d.id = retry_jobs.id;
         perform longshore.place(array[id], array[v_attempt]);
@@ -138,7 +151,7 @@ begin
     return next;
   end loop;
 end $$;
-comment on function longshore.retry_jobs is 'make finished and retryable jobs available, with one more attempt';
+comment on function longshore.retry_jobs is 'let finished and retryable jobs run again, with one more attempt';
 
 create function longshore.delete_jobs(p_ids bigint[]) returns table (id bigint, met longshore.job_state) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
@@ -201,7 +214,7 @@ begin
   end loop;
   if attempt is not null then
     if p_max_attempts <= attempt then
-      perform longshore.place_as_it_was(p_id, attempt, met);
+      perform longshore.place_as_it_was(p_id, attempt, met, v_place.fingerprint, v_place.failed_at);
     else
       if p_tags is not null or p_meta is not null then
         delete from longshore.labels l using longshore.job_data j, longshore.labels_of(j.tags, j.meta) x(label)
@@ -218,9 +231,9 @@ begin
         select x.label, p_id from longshore.job_data j, longshore.labels_of(j.tags, j.meta) x(label) where j.id = p_id;
       end if;
       if p_run_at is null then
-        perform longshore.place_as_it_was(p_id, attempt, met);
+        perform longshore.place_as_it_was(p_id, attempt, met, v_place.fingerprint, v_place.failed_at);
       else
-        perform longshore.place(array[p_id], array[attempt]);
+        perform longshore.place(array[p_id], array[attempt], array[v_place.fingerprint], array[v_place.failed_at]);
       end if;
       perform longshore.tell('job.changed', p_id, (select j.lane from longshore.job_data j where j.id = p_id), attempt);
     end if;
@@ -231,13 +244,15 @@ comment on function longshore.change_job is 'change fields of a job that waits';
 
 -- Back to the place it was taken from. Not by its run_at: a due one that was not yet promoted is still scheduled, and its
 -- promotion is what wakes a worker.
-create or replace function longshore.place_as_it_was(p_id bigint, p_attempt smallint, p_met longshore.job_state) returns void language sql as $$
+drop function if exists longshore.place_as_it_was(bigint, smallint, longshore.job_state);
+create or replace function longshore.place_as_it_was(p_id bigint, p_attempt smallint, p_met longshore.job_state, p_fingerprint bigint, p_failed_at timestamptz)
+returns void language sql as $$
   with r as (
     insert into longshore.ready (id, run_at, lane, priority, attempt)
     select j.id, j.run_at, j.lane, j.priority, p_attempt from longshore.job_data j where j.id = p_id and p_met = 'available'
   )
-  insert into longshore.scheduled (run_at, id, lane, priority, attempt)
-  select j.run_at, j.id, j.lane, j.priority, p_attempt from longshore.job_data j where j.id = p_id and p_met <> 'available'
+  insert into longshore.scheduled (run_at, id, lane, priority, attempt, fingerprint, failed_at)
+  select j.run_at, j.id, j.lane, j.priority, p_attempt, p_fingerprint, p_failed_at from longshore.job_data j where j.id = p_id and p_met <> 'available'
 $$;
 comment on function longshore.place_as_it_was is 'put a job back into the place it was taken from';
 

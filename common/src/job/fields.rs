@@ -103,6 +103,11 @@ impl<'a> Object<'a> {
         read
     }
 
+    /// All that nobody took, in their order, as often as they were given.
+    pub fn into_fields(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
+        self.0.into_iter().filter_map(|(key, value)| Some((key, value?)))
+    }
+
     /// Notes what nobody took.
     pub fn refuse_rest(self, path: &str, allowed: &str, faults: &mut Faults) {
         for (key, _) in self.0.into_iter().filter(|(_, value)| value.is_some()) {

@@ -139,7 +139,13 @@ pub(super) fn time_of(value: &RawValue, pointer: &str, faults: &mut Faults) -> O
     time.map(|time| time.max(Timestamp::UNIX_EPOCH))
 }
 
-fn read_duration(fields: &mut Object<'_>, name: &str, path: &str, range: std::ops::RangeInclusive<Duration>, faults: &mut Faults) -> Option<Duration> {
+pub(super) fn read_duration(
+    fields: &mut Object<'_>,
+    name: &str,
+    path: &str,
+    range: std::ops::RangeInclusive<Duration>,
+    faults: &mut Faults,
+) -> Option<Duration> {
     let value = fields.take(name, path, faults).filter(|v| v.get() != "null")?;
     duration_of(value, &format!("{path}/{name}"), range, faults)
 }

@@ -1,5 +1,6 @@
 //! Cancel, retry, change and delete jobs that are there: `sql/routines/09_control.sql`.
 
+use jiff::Timestamp;
 use tokio_postgres::{error::SqlState, types::ToSql};
 
 use super::{Collisions, Statement, Store, StoreError, claim::Lease, statement, workers::WorkerNumber};
@@ -8,9 +9,9 @@ use crate::{
     json::RawJson,
 };
 
-const CANCEL: Statement = statement!("cancel jobs", "jobs/cancel.sql");
-const RETRY: Statement = statement!("retry jobs", "jobs/retry.sql");
-const DELETE: Statement = statement!("delete jobs", "jobs/delete.sql");
+pub(super) const CANCEL: Statement = statement!("cancel jobs", "jobs/cancel.sql");
+pub(super) const RETRY: Statement = statement!("retry jobs", "jobs/retry.sql");
+pub(super) const DELETE: Statement = statement!("delete jobs", "jobs/delete.sql");
 const CHANGE: Statement = statement!("change a job", "jobs/change.sql");
 const TO_CANCEL: Statement = statement!("ask which jobs to stop", "workers/to_cancel.sql");
 
@@ -56,7 +57,7 @@ impl Store {
     /// # Errors
     /// [`ControlError`]; nothing was changed, unless the database is away, when that is not known.
     pub async fn cancel(&self, id: i64) -> Result<Effect, ControlError> {
-        self.call(Call::Cancel, CANCEL, id).await
+        self.call(Call::Cancel, id, CANCEL, &[&[id].as_slice()]).await
     }
 
     /// Makes a finished or retryable job available, with one more attempt allowed.
@@ -64,7 +65,8 @@ impl Store {
     /// # Errors
     /// As [`Store::cancel`].
     pub async fn retry(&self, id: i64) -> Result<Effect, ControlError> {
-        self.call(Call::Retry, RETRY, id).await
+        let now: &[Timestamp] = &[];
+        self.call(Call::Retry, id, RETRY, &[&[id].as_slice(), &now]).await
     }
 
     /// Forgets a job that does not run.
@@ -72,7 +74,7 @@ impl Store {
     /// # Errors
     /// As [`Store::cancel`].
     pub async fn delete(&self, id: i64) -> Result<Effect, ControlError> {
-        self.call(Call::Delete, DELETE, id).await
+        self.call(Call::Delete, id, DELETE, &[&[id].as_slice()]).await
     }
 
     /// Changes fields of a job that waits.
@@ -103,15 +105,15 @@ impl Store {
         }
     }
 
-    async fn call(&self, call: Call, statement: Statement, id: i64) -> Result<Effect, ControlError> {
-        let rows = self.again(statement, &[&[id].as_slice()]).await?;
+    async fn call(&self, call: Call, id: i64, statement: Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Effect, ControlError> {
+        let rows = self.again(statement, params).await?;
         let row = rows.first().ok_or(ControlError::NoJob(id))?;
         let effect = effect(id, call, row.get(1))?;
         row.get::<_, Option<i64>>(2).map_or(Ok(effect), |standing| Err(ControlError::KeyHeld { id, standing }))
     }
 
     /// Runs a statement, again where it met another transaction.
-    async fn again(&self, statement: Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<tokio_postgres::Row>, StoreError> {
+    pub(super) async fn again(&self, statement: Statement, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<tokio_postgres::Row>, StoreError> {
         let mut collisions = Collisions::none();
         loop {
             match self.query(statement, params).await {

@@ -34,7 +34,8 @@ const ROUTINES: &[(&str, &str)] = &[
     ("09_control", include_str!("../../sql/routines/09_control.sql")),
     ("10_events", include_str!("../../sql/routines/10_events.sql")),
     ("11_queues", include_str!("../../sql/routines/11_queues.sql")),
-    ("12_roles", include_str!("../../sql/routines/12_roles.sql")),
+    ("12_failures", include_str!("../../sql/routines/12_failures.sql")),
+    ("13_roles", include_str!("../../sql/routines/13_roles.sql")),
 ];
 
 /// What a program may do with the schema it finds.

@@ -263,28 +263,39 @@ pub fn idempotency_key() -> MetaSchemaRef {
     inline(MetaSchema { description: Some(meaning), min_length: Some(1), max_length: Some(255), ..text() })
 }
 
+/// What jobs are asked for by: the fields of a filter.
+pub fn filter_fields() -> Vec<Field> {
+    let names = || list(inline(name()));
+    vec![
+        ("state", list(inline(word(JobState::ALL.map(JobState::word)))), "In one of these states; may repeat."),
+        ("queue", names(), "In one of these queues; may repeat."),
+        ("kind", names(), "Of one of these kinds; may repeat."),
+        ("tag", list(inline(text())), "With this tag; may repeat, all must be there."),
+        ("unique_key", text(), "With this unique key."),
+        ("concurrency_key", text(), "With this concurrency key."),
+        ("workflow_id", id(), "Of this workflow."),
+        ("schedule", text(), "Of this schedule."),
+        ("fingerprint", fingerprint(), "Failed, or waiting for another attempt, with an error of this group: see GET /v1/failures."),
+        ("meta.<key>", text(), "With this text at the top of its meta, such as meta.customer=7; may repeat with other keys."),
+        ("created_after", time(), "Enqueued then or later."),
+        ("created_before", time(), "Enqueued before."),
+        ("finished_after", time(), "Finished then or later."),
+        ("finished_before", time(), "Finished before."),
+    ]
+}
+
+/// A fingerprint of an error.
+pub fn fingerprint() -> MetaSchema {
+    MetaSchema { pattern: Some("^[0-9a-fA-F]{16}$".to_owned()), ..text() }
+}
+
 /// The query string of `GET /v1/jobs`, a property a parameter.
 pub fn job_query() -> MetaSchemaRef {
-    let names = || list(inline(name()));
-    inline(input(
-        "",
-        vec![
-            ("state", list(inline(word(JobState::ALL.map(JobState::word)))), "In one of these states; may repeat."),
-            ("queue", names(), "In one of these queues; may repeat."),
-            ("kind", names(), "Of one of these kinds; may repeat."),
-            ("tag", list(inline(text())), "With this tag; may repeat, all must be there."),
-            ("unique_key", text(), "With this unique key."),
-            ("concurrency_key", text(), "With this concurrency key."),
-            ("workflow_id", id(), "Of this workflow."),
-            ("schedule", text(), "Of this schedule."),
-            ("meta.<key>", text(), "With this text at the top of its meta, such as meta.customer=7; may repeat with other keys."),
-            ("created_after", time(), "Enqueued then or later."),
-            ("created_before", time(), "Enqueued before."),
-            ("finished_after", time(), "Finished then or later."),
-            ("finished_before", time(), "Finished before."),
-            ("fields", MetaSchema { example: Some(json!("args,result")), ..text() }, "Large fields to show: args, result, or both with a comma."),
-            ("limit", MetaSchema { default: Some(json!(50)), ..integer(1.0, 1000.0) }, "Items at most."),
-            ("cursor", text(), "Where to go on: next_cursor of the answer before."),
-        ],
-    ))
+    let mut fields = filter_fields();
+    fields.extend([
+        ("fields", MetaSchema { example: Some(json!("args,result")), ..text() }, "Large fields to show: args, result, or both with a comma."),
+        ("limit", MetaSchema { default: Some(json!(50)), ..integer(1.0, 1000.0) }, "Items at most."),
+        ("cursor", text(), "Where to go on: next_cursor of the answer before."),
+    ]);
+    inline(input("", fields))
 }
