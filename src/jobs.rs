@@ -5,6 +5,7 @@ mod control;
 mod failures;
 mod filter;
 mod list;
+mod logs;
 mod show;
 
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use longshore_common::job::Call;
 
-/// Lists jobs, newest first; shows and explains one; cancels, retries, deletes, one or many; groups what failed.
+/// Lists jobs, newest first; shows and explains one, and its logs; cancels, retries, deletes, one or many; groups what failed.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 pub struct Args {
@@ -28,6 +29,7 @@ Examples:
   longshore jobs --state failed --state retryable    what went wrong
   longshore jobs --queue emails --tag eu --limit 5
   longshore jobs show 42                             one job, with every attempt
+  longshore jobs logs 42                             what its handler logged
   longshore jobs explain 42                          why it is not running
   longshore jobs retry 42 43                         and cancel, delete
   longshore jobs failures                            what failed, by kind and by what the errors have in common
@@ -41,6 +43,8 @@ enum Command {
     List(list::ListArgs),
     /// Show one job: its fields, args, result and attempts
     Show(show::ShowArgs),
+    /// Show what the handler of a job logged, attempt by attempt
+    Logs(logs::LogsArgs),
     /// Say why a job is not running, and what would change it
     Explain(control::ExplainArgs),
     /// List what failed, or waits for another attempt, by kind and by what the errors have in common
@@ -58,6 +62,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => list::run(&args.list).await,
         Some(Command::List(args)) => list::run(args).await,
         Some(Command::Show(args)) => show::run(args).await,
+        Some(Command::Logs(args)) => logs::run(args).await,
         Some(Command::Explain(args)) => control::explain(args).await,
         Some(Command::Failures(args)) => failures::run(args).await,
         Some(Command::Cancel(args)) => bulk::run(Call::Cancel, args, None).await,

@@ -226,6 +226,8 @@ impl ApiError {
             Self::Invalid(faults) => (
                 Kind::Invalid,
                 match &faults[..] {
+                    // a header is named by the detail itself
+                    [one] if one.detail.starts_with("header ") => one.detail.to_string().into(),
                     [one] => format!("{} {}", if one.pointer.is_empty() { "the body" } else { &one.pointer }, one.detail).into(),
                     many => format!("{} faults; each is in errors", many.len()).into(),
                 },

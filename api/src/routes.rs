@@ -10,6 +10,7 @@ pub mod health;
 pub mod jobs;
 mod list;
 pub mod login;
+pub mod logs;
 pub mod queue_settings;
 pub mod queues;
 pub mod workers;
@@ -56,6 +57,7 @@ fn table(state: &Arc<State>) -> (Table, String) {
             explain::ExplainRoutes(state.clone()),
             events::EventRoutes(state.clone()),
             failures::FailureRoutes(state.clone()),
+            logs::LogRoutes(state.clone()),
             queues::QueueRoutes(state.clone()),
             queue_settings::QueueSettingsRoutes(state.clone()),
             workers::WorkerRoutes(state.clone()),

@@ -1,10 +1,11 @@
 //! JSON that is passed on as it came: same digits, same key order. Longshore looks at args and results, but never
 //! takes them apart.
 
-use std::{error::Error, fmt};
+use std::fmt;
 
 use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+pub use serde_json::Error;
 use serde_json::value::RawValue;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
@@ -21,7 +22,7 @@ impl RawJson {
     ///
     /// # Errors
     /// Where it is not.
-    pub fn parse(text: String) -> Result<Self, serde_json::Error> {
+    pub fn parse(text: String) -> Result<Self, Error> {
         RawValue::from_string(text).map(Self)
     }
 
@@ -29,7 +30,7 @@ impl RawJson {
     ///
     /// # Errors
     /// Where it cannot be written: a map whose keys are not strings.
-    pub fn from_value(value: &impl Serialize) -> Result<Self, serde_json::Error> {
+    pub fn from_value(value: &impl Serialize) -> Result<Self, Error> {
         serde_json::value::to_raw_value(value).map(Self)
     }
 
@@ -47,7 +48,7 @@ impl RawJson {
     ///
     /// # Errors
     /// Where it does not fit.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_str(self.as_str())
     }
 }
@@ -77,7 +78,7 @@ impl PartialEq for RawJson {
 }
 
 impl ToSql for RawJson {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         out.put_slice(self.as_str().as_bytes());
         Ok(IsNull::No)
     }
@@ -88,7 +89,7 @@ impl ToSql for RawJson {
 }
 
 impl<'a> FromSql<'a> for RawJson {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
         Ok(Self::parse(std::str::from_utf8(raw)?.to_owned())?)
     }
     fn accepts(ty: &Type) -> bool {

@@ -1,6 +1,6 @@
 //! Longshore's words, rules and store.
 //!
-//! The rules ([`job`], [`key`], [`duration`], [`json`], [`outcome`]) are pure: no database, no clock, no chance. The [`store`]
+//! The rules ([`job`], [`key`], [`duration`], [`json`], [`notes`], [`outcome`]) are pure: no database, no clock, no chance. The [`store`]
 //! holds every SQL statement. Nothing here knows HTTP or handlers; those are the crates `api` and `worker`.
 
 pub mod duration;
@@ -10,6 +10,7 @@ pub mod job;
 pub mod json;
 pub mod key;
 pub mod log;
+pub mod notes;
 pub mod outcome;
 pub mod program;
 pub mod settings;

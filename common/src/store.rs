@@ -21,6 +21,7 @@ mod health;
 pub mod keys;
 pub mod listen;
 pub mod migrate;
+pub mod notes;
 pub mod once;
 pub mod queues;
 pub mod read;

@@ -51,6 +51,8 @@ fn for_people(job: &JobView, history: &[AttemptView]) -> String {
     };
     let json = |value: &Option<RawJson>| value.as_ref().map(|value| output::shortened(value.as_str(), 2000));
     line("error", job.error.clone().map(|error| error.replace('\n', "\n                   ")));
+    line("progress", json(&job.progress));
+    line("checkpoint", json(&job.checkpoint));
     line("args", json(&job.args));
     line("result", json(&job.result.clone().flatten()));
     line("attempt", Some(format!("{} of {}", job.attempt, job.max_attempts)));

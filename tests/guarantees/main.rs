@@ -15,6 +15,7 @@ mod g10_each_cause_has_its_remedy;
 mod g10_the_database_is_away;
 mod g12_cost_follows_work;
 mod g13_versions_and_settings;
+mod jobs_tell_how_far_they_are;
 mod outcomes_are_waited_for;
 mod system;
 mod under_fire;

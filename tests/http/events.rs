@@ -142,6 +142,17 @@ async fn everything_that_happens_to_a_job_is_told() {
     watcher.next_are(&[("job.retried", id, Some(3)), started(4), ("job.succeeded", id, Some(4)), ("job.retried", id, Some(4))]).await;
     watcher.next_are(&[("job.cancelled", id, Some(4)), ("job.deleted", id, None)]).await;
 
+    // what its handler tells of it
+    let telling = Some(api.enqueue(r#"{"kind": "echo"}"#).await);
+    let lease = claimed().await;
+    let note = "select longshore.note(array[$1::bigint], array[$2::bigint], array['0.50'::json], '{}', array['a line'])";
+    api.sql.execute(note, &[&lease.id, &lease.lease]).await.expect("note");
+    watcher.next_are(&[("job.enqueued", telling, Some(0)), ("job.started", telling, Some(1))]).await;
+    let told = watcher.next().await;
+    assert_eq!((told.event.as_str(), &told.data["job_id"], &told.data["progress"]), ("job.progress", &json!(telling), &json!(0.5)));
+    api.store.report(&[(lease, Outcome::Succeeded { result: None })]).await.expect("report");
+    watcher.next_are(&[("job.succeeded", telling, Some(1))]).await;
+
     // one that runs is cancelled by its report, one that comes too late by a duty, one that is replaced is changed
     let running = Some(api.enqueue(r#"{"kind": "echo"}"#).await);
     let lease = claimed().await;

@@ -16,13 +16,14 @@ use crate::{
 const EVERYWHERE: Duration = Duration::from_secs(5);
 
 /// Every route, and what it wants; `None`: any key.
-const ROUTES: [(&str, &str, Option<Scope>); 22] = [
+const ROUTES: [(&str, &str, Option<Scope>); 23] = [
     ("POST", "/v1/jobs", Some(Scope::Enqueue)),
     ("POST", "/v1/jobs/batch", Some(Scope::Enqueue)),
     ("GET", "/v1/jobs", Some(Scope::Read)),
     ("GET", "/v1/jobs/{id}", Some(Scope::Read)),
     ("GET", "/v1/queues", Some(Scope::Read)),
     ("GET", "/v1/jobs/{id}/explain", Some(Scope::Read)),
+    ("GET", "/v1/jobs/{id}/logs", Some(Scope::Read)),
     ("GET", "/v1/queues/{name}", Some(Scope::Read)),
     ("GET", "/v1/workers", Some(Scope::Read)),
     ("GET", "/v1/events", Some(Scope::Read)),

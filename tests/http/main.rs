@@ -22,6 +22,7 @@ mod keys_login;
 mod keys_queues;
 mod limits;
 mod lists;
+mod logs;
 mod openapi;
 mod problems;
 mod queues_settings;

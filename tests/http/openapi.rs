@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use longshore_common::{json::RawJson, notes::Notes};
 use serde_json::{Value, json};
 
 use crate::{
@@ -182,7 +183,7 @@ async fn every_operation_has_an_example_and_its_problems() {
             ("post", _) => vec!["201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503"],
             ("get", "/v1/jobs" | "/v1/events" | "/v1/failures") => vec!["200", "401", "403", "422", "500", "503"],
             ("get", "/v1/jobs/{id}") => vec!["200", "401", "403", "404", "422", "500", "503"],
-            ("get", path) if path.ends_with('}') || path.ends_with("/explain") => vec!["200", "401", "403", "404", "500", "503"],
+            ("get", path) if path.ends_with('}') || path.ends_with("/explain") || path.ends_with("/logs") => vec!["200", "401", "403", "404", "500", "503"],
             ("get", "/livez") => vec!["200"],
             ("get", "/readyz" | "/health") => vec!["200", "503"],
             _ => vec!["200", "401", "403", "500", "503"],
@@ -243,7 +244,10 @@ async fn answers_are_as_described() {
     answers.push(("/v1/jobs", "post", api.request("POST", "/v1/jobs", &[("content-type", "text/plain")], b"{}").await));
     answers.push(("/v1/jobs", "post", api.request("POST", "/v1/jobs", &[JSON, ("origin", "null")], b"{}").await));
     answers.push(("/v1/jobs", "post", api.post("/v1/jobs", vec![b' '; 2 * 1024 * 1024 + 1]).await));
-    let id = api.claim(worker, "default", 1).await.jobs[0].lease.id;
+    let lease = api.claim(worker, "default", 1).await.jobs[0].lease;
+    let json = |text: &str| RawJson::parse(text.to_owned()).ok();
+    api.store.note(&[(lease, Notes { progress: json("0.5"), checkpoint: json("[1]"), log: "line\n".to_owned() })]).await.expect("note");
+    let id = lease.id;
     for (path, url) in [
         ("/v1/jobs", "/v1/jobs?fields=args,result"),
         ("/v1/jobs", "/v1/jobs?limit=1"),
@@ -253,6 +257,8 @@ async fn answers_are_as_described() {
         ("/v1/jobs/{id}/explain", &*format!("/v1/jobs/{id}/explain")),
         ("/v1/jobs/{id}/explain", &*format!("/v1/jobs/{}/explain", id + 1)),
         ("/v1/jobs/{id}/explain", "/v1/jobs/0/explain"),
+        ("/v1/jobs/{id}/logs", &*format!("/v1/jobs/{id}/logs")),
+        ("/v1/jobs/{id}/logs", "/v1/jobs/0/logs"),
         ("/v1/queues", "/v1/queues"),
         ("/v1/queues/{name}", "/v1/queues/default"),
         ("/v1/queues/{name}", "/v1/queues/nothing"),

@@ -327,6 +327,7 @@ async fn paths_and_methods() {
         ("/v1/jobs/1/cancel", "POST"),
         ("/v1/jobs/1/retry", "POST"),
         ("/v1/jobs/1/explain", "GET, HEAD"),
+        ("/v1/jobs/1/logs", "GET, HEAD"),
         ("/v1/queues", "GET, HEAD"),
         ("/v1/queues/default/pause", "POST"),
         ("/v1/queues/default/resume", "POST"),

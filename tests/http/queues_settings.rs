@@ -363,12 +363,12 @@ async fn a_purge_goes_in_steps_and_leaves_others_alone() {
     assert_eq!(delete(&api, "q?purge=true").await.status, 204);
     assert_eq!((api.count("longshore.job_data").await, api.count("longshore.labels").await, api.count("longshore.places").await), (1, 1, 1));
     // where there is no time, what was done is told
-    let slow = Api::start_with(&[("LONGSHORE_API__TIMEOUT", "1s")]).await;
+    let slow = Api::start_with(&[("LONGSHORE_API__TIMEOUT", "3s")]).await;
     slow.sql
         .batch_execute(
             "create function longshore.slowly() returns trigger language plpgsql as $$ begin perform pg_sleep(0.001); return old; end $$;
              create trigger slowly before delete on longshore.job_data for each row execute function longshore.slowly();
-             select longshore.enqueue('a', queue => 'q') from generate_series(1, 1500)",
+             select longshore.enqueue('a', queue => 'q') from generate_series(1, 4000)",
         )
         .await
         .expect("fill");

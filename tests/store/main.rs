@@ -15,6 +15,7 @@ mod failures;
 mod fixture;
 mod keys;
 mod lists;
+mod notes;
 mod older;
 mod queues;
 mod queues_races;

@@ -3,6 +3,7 @@
 
 use longshore_common::{
     job::JobState,
+    notes::Notes,
     outcome::Outcome,
     store::migrate::{MAJOR, MINOR, SchemaState},
 };
@@ -21,10 +22,15 @@ async fn the_schema_of_the_version_before_is_worked_with_and_brought_up() {
     let reported = f.store.report(&[(done, Outcome::Discarded { error: "no".to_owned() })]).await.expect("report");
     assert_eq!(reported.states, [(done, JobState::Failed)]);
     assert!(f.store.to_cancel(worker).await.expect("ask").is_empty(), "nothing can be cancelled there");
+    let told = [(before, Notes { log: "line\n".to_owned(), ..Notes::default() })];
+    assert_eq!(f.store.note(&told).await.expect("note"), None, "nothing is kept there");
+    assert_eq!(f.store.checkpoint(before.id).await.expect("read"), None);
 
     assert!(f.store.migrate().await.expect("migrate"));
     let row = f.sql.query_one("select major, minor from longshore.schema_version", &[]).await.expect("look");
     assert_eq!((row.get::<_, i32>(0), row.get::<_, i32>(1)), (MAJOR, MINOR));
+    assert!(f.store.note(&told).await.expect("note").is_some_and(|standings| standings[0].stands));
+    assert_eq!(f.count("longshore.logs").await, 1);
     f.store.cancel(before.id).await.expect("runs since before");
     assert_eq!(f.store.to_cancel(worker).await.expect("ask"), [before]);
     f.store.report(&[(before, Outcome::Cancelled { error: None })]).await.expect("report");

@@ -1,11 +1,10 @@
 //! One attempt: from a lease to an outcome. Whatever a job does wrong (an error, a panic, running too long) ends as the
 //! outcome of this attempt, and touches no other.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
-use longshore_common::{duration, outcome::Outcome, store::claim::LeasedJob};
-use tokio::time::Instant;
+use longshore_common::{duration, outcome::Outcome};
 use tokio_util::sync::CancellationToken;
 
 use crate::handler::{AnyHandler, Context, HandlerError};
@@ -13,17 +12,16 @@ use crate::handler::{AnyHandler, Context, HandlerError};
 /// What a cancelled job's handler has to end by itself, before it is dropped where it waits.
 pub(crate) const TO_END: Duration = Duration::from_secs(5);
 
-/// Runs one attempt to its end. Where `cancellation` is cancelled meanwhile, the job is to be cancelled.
-pub(crate) async fn run(job: Arc<LeasedJob>, handler: &dyn AnyHandler, deadline: Option<Instant>, cancellation: CancellationToken) -> Outcome {
-    if job.expired {
+/// Runs one attempt to its end. Where `cancellation` is cancelled meanwhile, the job is to be cancelled; the token of the
+/// context is below it.
+pub(crate) async fn run(context: Context, handler: &dyn AnyHandler, cancellation: CancellationToken) -> Outcome {
+    if context.job.expired {
         return Outcome::Expired;
     }
-    // Its own, below the job's: however this future ends, also when it is dropped, what the handler has started elsewhere
-    // hears of it.
-    let told = cancellation.child_token();
-    let _cancel_at_end = told.clone().drop_guard();
-    let timeout = job.timeout;
-    let handling = AssertUnwindSafe(handler.run(Context { job, deadline, cancellation: told })).catch_unwind();
+    // However this future ends, also when it is dropped, what the handler has started elsewhere hears of it.
+    let _cancel_at_end = context.cancellation.clone().drop_guard();
+    let (timeout, deadline) = (context.job.timeout, context.deadline);
+    let handling = AssertUnwindSafe(handler.run(context)).catch_unwind();
     let too_late = async {
         match deadline {
             Some(deadline) => tokio::time::sleep_until(deadline).await,

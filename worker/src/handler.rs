@@ -1,11 +1,13 @@
 //! What a user of this crate writes: a handler, with typed args, for a kind of job.
 
+pub mod context;
+
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use longshore_common::{job::Kind, json::RawJson, store::claim::LeasedJob};
+use longshore_common::{job::Kind, json::RawJson};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+
+pub use self::context::{Context, NoteError};
 
 /// Runs the jobs of one kind. It must not block its thread: use `tokio::task::spawn_blocking` for what takes long without
 /// waiting. A job may run more than once (its worker may die after the work and before the report), so what it does
@@ -31,6 +33,31 @@ use tokio_util::sync::CancellationToken;
 ///     }
 /// }
 /// ```
+///
+/// One that takes long tells how far it is, and goes on where an earlier attempt came to:
+///
+/// ```
+/// use longshore_worker::{Context, Handler, HandlerError};
+///
+/// struct Import;
+///
+/// impl Handler for Import {
+///     type Args = Vec<String>;
+///     type Output = ();
+///
+///     async fn handle(&self, lines: Vec<String>, context: Context) -> Result<(), HandlerError> {
+///         let done: usize = context.checkpoint().await?.unwrap_or(0);
+///         context.log(format!("{} lines, {done} of them done before", lines.len()));
+///         for (n, line) in lines.iter().enumerate().skip(done) {
+///             import(line).await?;
+///             context.set_checkpoint(n + 1)?;
+///             context.progress((n + 1) as f64 / lines.len() as f64)?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// # async fn import(_: &str) -> Result<(), std::fmt::Error> { Ok(()) }
+/// ```
 pub trait Handler: Send + Sync + 'static {
     /// What the job's args are read as. Args that do not fit fail the attempt.
     type Args: DeserializeOwned + Send + 'static;
@@ -39,41 +66,6 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Runs one attempt.
     fn handle(&self, args: Self::Args, context: Context) -> impl Future<Output = Result<Self::Output, HandlerError>> + Send;
-}
-
-/// What a handler may know of its attempt.
-#[derive(Debug, Clone)]
-pub struct Context {
-    pub(crate) job: Arc<LeasedJob>,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) cancellation: CancellationToken,
-}
-
-impl Context {
-    /// The job: id, kind, queue, attempt and the rest.
-    pub fn job(&self) -> &LeasedJob {
-        &self.job
-    }
-
-    /// Number of this attempt, from 1.
-    pub fn attempt(&self) -> i16 {
-        self.job.attempt
-    }
-
-    /// When the attempt is ended; `None`: it may run for ever.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
-    /// Is cancelled when somebody cancels the job: the handler then has 5 s to end by itself. A success still counts, any
-    /// error ends the job as cancelled.
-    ///
-    /// It is cancelled, too, when the attempt is over although the handler still runs: past its deadline, handed back by a
-    /// stopping worker, or its lease is lost. The handler's future is dropped right after; hand this to what runs outside
-    /// of it.
-    pub fn cancellation(&self) -> &CancellationToken {
-        &self.cancellation
-    }
 }
 
 /// Why a handler did not succeed. Any error becomes [`HandlerError::Failed`] by `?`.

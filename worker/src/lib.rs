@@ -11,6 +11,7 @@ mod fetch;
 pub mod handler;
 pub mod handlers;
 mod job_log;
+mod notes;
 mod presence;
 mod report;
 mod running;
@@ -33,8 +34,8 @@ use longshore_common::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::handler::{Context, Handler, HandlerError, Handlers};
-use crate::{fetch::Fetcher, presence::Polled, report::Unreported, running::Running, slots::Slots};
+pub use crate::handler::{Context, Handler, HandlerError, Handlers, NoteError};
+use crate::{fetch::Fetcher, notes::Notebook, presence::Polled, report::Unreported, running::Running, slots::Slots};
 
 /// Longest wait for one statement. Outcomes are tried again until they are stored, so this only bounds one try.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -151,9 +152,13 @@ async fn serve(
     let polled = Polled::new();
     let (reports, received) = mpsc::channel(slots.total().max(1000));
     let unreported = Unreported::default();
-    let running = Running::new(reports, unreported.clone());
+    let notebook = Notebook::new(store.clone());
+    let running = Running::new(reports, unreported.clone(), notebook.clone());
     let give_up = CancellationToken::new();
-    let reporter = tokio::spawn(report::run(store.clone(), waker.clone(), received, unreported, give_up.clone()));
+    let write_until = CancellationToken::new();
+    let _stop_writing = write_until.clone().drop_guard();
+    tokio::spawn(notebook.clone().write(write_until));
+    let reporter = tokio::spawn(report::run(store.clone(), waker.clone(), received, unreported, notebook, give_up.clone()));
     let (fetch_until, beat_until) = (stop.child_token(), CancellationToken::new());
     let fetcher = Fetcher {
         store: store.clone(),

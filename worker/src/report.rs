@@ -19,7 +19,7 @@ use longshore_common::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::job_log::JobLog;
+use crate::{job_log::JobLog, notes::Notebook};
 
 /// Outcomes a statement at most.
 const BATCH: usize = 1000;
@@ -61,7 +61,14 @@ pub(crate) struct Report {
 
 /// Records outcomes until all senders are gone and everything is stored, or `give_up` is cancelled. Returns how many
 /// could not be stored.
-pub(crate) async fn run(store: Store, waker: Waker, mut reports: mpsc::Receiver<Report>, unreported: Unreported, give_up: CancellationToken) -> usize {
+pub(crate) async fn run(
+    store: Store,
+    waker: Waker,
+    mut reports: mpsc::Receiver<Report>,
+    unreported: Unreported,
+    notebook: Notebook,
+    give_up: CancellationToken,
+) -> usize {
     let mut batch = Vec::with_capacity(BATCH);
     let mut log = JobLog::default();
     loop {
@@ -75,8 +82,13 @@ pub(crate) async fn run(store: Store, waker: Waker, mut reports: mpsc::Receiver<
             return 0;
         }
         let (jobs, outcomes): (Vec<Arc<LeasedJob>>, Vec<(Lease, Outcome)>) = batch.drain(..).map(|r| (r.job.clone(), (r.job.lease, r.outcome))).unzip();
-        match until_available(&give_up, || store.report(&outcomes)).await {
+        let report = async || {
+            notebook.write_of(&outcomes).await;
+            store.report(&outcomes).await
+        };
+        match until_available(&give_up, report).await {
             Some(Ok(reported)) => {
+                notebook.forget(&outcomes);
                 unreported.remove(outcomes.iter().map(|(lease, _)| *lease));
                 let mut states = reported.states;
                 if reported.watched {

@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     attempt,
-    handler::AnyHandler,
+    handler::{AnyHandler, Context},
+    notes::Notebook,
     report::{Report, Unreported},
     slots::Slot,
 };
@@ -55,11 +56,12 @@ struct Inner {
     ended: Notify,
     reports: mpsc::Sender<Report>,
     unreported: Unreported,
+    notebook: Notebook,
 }
 
 impl Running {
-    pub fn new(reports: mpsc::Sender<Report>, unreported: Unreported) -> Self {
-        Self(Arc::new(Inner { entries: Mutex::default(), ended: Notify::new(), reports, unreported }))
+    pub fn new(reports: mpsc::Sender<Report>, unreported: Unreported, notebook: Notebook) -> Self {
+        Self(Arc::new(Inner { entries: Mutex::default(), ended: Notify::new(), reports, unreported, notebook }))
     }
 
     /// Whether the worker still has this lease in hand: its attempt runs, or its report is still to come.
@@ -77,7 +79,9 @@ impl Running {
         self.entries().insert(lease, Entry { job: job.clone(), deadline, cancellation: cancellation.clone(), task: None, slot });
         let running = self.clone();
         let task = tokio::spawn(async move {
-            let outcome = attempt::run(job, &*handler, deadline, cancellation).await;
+            // a token of its own, below the job's: what the handler hears
+            let context = Context { job, deadline, cancellation: cancellation.child_token(), notebook: running.0.notebook.clone() };
+            let outcome = attempt::run(context, &*handler, cancellation).await;
             running.settle(lease, outcome).await;
         });
         if let Some(entry) = self.entries().get_mut(&lease) {

@@ -163,6 +163,7 @@ mod tests {
         store::{
             enqueue::{Origin, Rules},
             explain::Explanation,
+            notes::JobLogs,
             queues::{Counts, QueueView},
         },
     };
@@ -203,6 +204,7 @@ mod tests {
         let (id, host, version) = ("a:1:2".to_owned(), "a".to_owned(), "1".to_owned());
         assert_describes(&WorkerView { id, host, version, queues: vec![], kinds: vec![], running: 0, since: now, last_seen: now, last_poll: None });
         assert_describes(&Explanation { id: 1, queue: String::new(), state: JobState::Running, runnable: true, because: vec![], note: None });
+        assert_describes(&JobLogs { queue: String::new(), items: vec![] });
         assert_describes(&Page::<JobView>::whole(vec![]));
     }
 
@@ -218,6 +220,7 @@ mod tests {
             Explanation::schema(),
             QueueView::schema(),
             QueueSettings::schema(),
+            JobLogs::schema(),
         ] {
             let described: BTreeSet<&str> = schema.properties.iter().map(|(name, _)| *name).collect();
             let example = schema.example.expect("has one");

@@ -110,6 +110,10 @@ begin
     delete from longshore.expiring where (expires_at, id) in (select j.expires_at, j.id from j where j.expires_at is not null)
   ), a as (
     delete from longshore.attempts where id = any(array(select id from f))
+  ), n as (
+    delete from longshore.notes where id = any(array(select id from f)) returning id
+  ), o as (
+    delete from longshore.logs where id = any(array(select id from n))
   ), t as (
     insert into longshore.tally (lane, state, n) select lane, state, -count(*) from f group by lane, state
   )

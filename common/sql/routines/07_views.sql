@@ -22,7 +22,7 @@ create view longshore.jobs as
          end as state,
          coalesce(f.attempt, x.attempt, r.attempt, s.attempt) as attempt, j.max_attempts, j.priority,
          j.run_at, j.created_at, coalesce(x.started_at, f.started_at) as started_at, f.finished_at,
-         w.name as worker, coalesce(f.error, last.error) as error, f.result, j.args,
+         w.name as worker, coalesce(f.error, last.error) as error, n.progress, n.checkpoint, f.result, j.args,
          j.timeout_ms / 1000.0 as timeout, j.expires_at, j.tags, j.meta, j.unique_key, j.concurrency_key,
          j.retry, j.enqueued_by, j.request_id, j.traceparent, j.lane,
          coalesce(x.cancel_requested_at, f.cancel_requested_at) as cancel_requested_at
@@ -34,6 +34,7 @@ create view longshore.jobs as
     left join longshore.ready r on r.lane = j.lane and r.priority = j.priority and r.run_at = j.run_at and r.id = j.id
     left join longshore.scheduled s on s.run_at = j.run_at and s.id = j.id
     left join longshore.workers w on w.worker = coalesce(x.worker, f.worker)
+    left join longshore.notes n on n.id = j.id
     left join lateral (
       select a.error from longshore.attempts a
        where a.id = j.id and a.error is not null and coalesce(x.attempt, s.attempt, r.attempt, f.attempt) > 0
@@ -100,6 +101,10 @@ create view longshore.violations as
     join longshore.lanes m on m.lane = o.lane and m.kind = l.kind
    where n.unique_while = 'kept'
       or n.unique_while = 'active' and not exists (select from longshore.finished f where f.id in (o.id, n.id))
+  union all
+  select n.id, 'has notes but no job_data' from longshore.notes n where not exists (select from longshore.job_data j where j.id = n.id)
+  union all
+  select distinct o.id, 'has logs but no notes' from longshore.logs o where not exists (select from longshore.notes n where n.id = o.id)
   union all
   select null, format('tally says %s %s jobs in lane %s, there are %s', coalesce(t.n, 0), state, lane, coalesce(f.n, 0))
     from (select lane, state, count(*) n from longshore.finished group by lane, state) f

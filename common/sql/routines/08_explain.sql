@@ -60,8 +60,9 @@ begin
        where l.kind = any(v_kinds) limit 1000) ahead;
     return query select 'behind', case
         when v_ahead = 0 then 'it is the next of its queue, and starts when a worker has a free slot'
-        else format('%s%s of its queue come first; more workers or more slots (LONGSHORE_WORKER__QUEUES) start it sooner',
-          case when v_ahead = 1000 then 'at least ' else '' end, v_ahead || case when v_ahead = 1 then ' job' else ' jobs' end) end, null::timestamptz;
+        when v_ahead = 1 then '1 job of its queue comes first; more workers or more slots (LONGSHORE_WORKER__QUEUES) start it sooner'
+        else format('%s%s jobs of its queue come first; more workers or more slots (LONGSHORE_WORKER__QUEUES) start it sooner',
+          case when v_ahead = 1000 then 'at least ' else '' end, v_ahead) end, null::timestamptz;
   end if;
 end $f$;
 comment on function longshore.explain is 'why a job is not running, a reason a row, with what would change it';

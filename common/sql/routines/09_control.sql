@@ -184,6 +184,10 @@ begin
         delete from longshore.labels where (label, id) in (select x.label, j.id from j cross join lateral longshore.labels_of(j.tags, j.meta) x(label))
       ), e as (
         delete from longshore.expiring where (expires_at, id) in (select j.expires_at, j.id from j)
+      ), n as (
+        delete from longshore.notes k where k.id = delete_jobs.id
+      ), o as (
+        delete from longshore.logs k where k.id = delete_jobs.id
       )
       delete from longshore.attempts a where a.id = delete_jobs.id;
     end if;

@@ -35,7 +35,8 @@ const ROUTINES: &[(&str, &str)] = &[
     ("10_events", include_str!("../../sql/routines/10_events.sql")),
     ("11_queues", include_str!("../../sql/routines/11_queues.sql")),
     ("12_failures", include_str!("../../sql/routines/12_failures.sql")),
-    ("13_roles", include_str!("../../sql/routines/13_roles.sql")),
+    ("13_notes", include_str!("../../sql/routines/13_notes.sql")),
+    ("14_roles", include_str!("../../sql/routines/14_roles.sql")),
 ];
 
 /// What a program may do with the schema it finds.

@@ -69,7 +69,7 @@ pub(super) async fn job_on<C: deadpool_postgres::GenericClient>(transaction: &C,
 
 /// The columns of the view that [`view`] reads, in its order; `sql/jobs/get.sql` and `some.sql` name the same.
 pub(super) const COLUMNS: &str = "id, kind, queue, state::text, args, priority, run_at, expires_at, attempt, max_attempts, timeout::float8, tags, meta, unique_key, \
-                       concurrency_key, result, error, worker, enqueued_by, request_id, created_at, started_at, finished_at, cancel_requested_at";
+                       concurrency_key, progress, checkpoint, result, error, worker, enqueued_by, request_id, created_at, started_at, finished_at, cancel_requested_at";
 
 pub(super) fn view(row: &Row, fields: Fields) -> Result<JobView, StoreError> {
     let id: i64 = field(row, "id", "jobs", 0)?;
@@ -94,8 +94,8 @@ pub(super) fn view(row: &Row, fields: Fields) -> Result<JobView, StoreError> {
         workflow_id: None,
         schedule: None,
         scheduled_for: None,
-        progress: None,
-        checkpoint: None,
+        progress: field(row, "progress", "jobs", id)?,
+        checkpoint: field(row, "checkpoint", "jobs", id)?,
         result: if fields.result { Some(field(row, "result", "jobs", id)?) } else { None },
         error: field(row, "error", "jobs", id)?,
         worker: field(row, "worker", "jobs", id)?,

@@ -2,7 +2,7 @@
 
 use longshore_common::{
     job::{JobState, JobView, OutcomeKind},
-    store::explain::Explanation,
+    store::{explain::Explanation, notes::JobLogs},
 };
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use serde_json::json;
@@ -137,6 +137,21 @@ impl Schema for Explanation {
             "because": [{"reason": "no_worker", "detail": "no live worker serves queue \"emails\"; live workers serve: default; name it in LONGSHORE_WORKER__QUEUES of one", "until": null}]
         });
         MetaSchema { example: Some(example), ..schema }
+    }
+}
+
+impl Schema for JobLogs {
+    const NAME: &'static str = "JobLogs";
+    fn schema() -> MetaSchema {
+        let log = object(
+            "",
+            vec![
+                ("attempt", count(), "Its number, from 1; a snoozed or handed back one is not counted, so that its number comes again."),
+                ("text", text(), "64 KiB at most: a longer one has lost its beginning, and says so."),
+            ],
+        );
+        let schema = object("What a job's handler logged.", vec![("items", list(inline(log)), "The last 20 attempts that logged, oldest first.")]);
+        MetaSchema { example: Some(json!({"items": [{"attempt": 1, "text": "sleeps for 2s\nwoke up\n"}]})), ..schema }
     }
 }
 
