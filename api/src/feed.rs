@@ -15,6 +15,7 @@ use longshore_common::store::{
     Store, StoreError,
     events::{Event, GAP},
 };
+use poem::web::sse;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -51,7 +52,7 @@ pub struct Feed {
 /// The last events: every one after `before` is there.
 #[derive(Debug, Default)]
 struct Kept {
-    events: VecDeque<Arc<Event>>,
+    events: VecDeque<Arc<Told>>,
     before: i64,
 }
 
@@ -68,11 +69,28 @@ pub struct Reader {
     last: watch::Receiver<Option<i64>>,
 }
 
+/// An event, and what is sent of it: put into words once, for all readers.
+#[derive(Debug)]
+pub struct Told {
+    /// The event.
+    pub event: Event,
+    /// As a server-sent event.
+    pub text: String,
+}
+
+impl Told {
+    fn new(event: Event) -> Self {
+        let data = serde_json::to_string(&event).expect("texts, numbers and JSON are JSON");
+        let text = sse::Event::message(data).id(event.pos.to_string()).event_type(&event.event).to_string();
+        Self { event, text }
+    }
+}
+
 /// What comes next.
 #[derive(Debug, Clone)]
 pub enum Next {
     /// An event.
-    Event(Arc<Event>),
+    Event(Arc<Told>),
     /// Some are missed; `upto` is the last of them.
     Gap {
         /// How many; `None`: it is not known.
@@ -174,9 +192,9 @@ impl Feed {
             if kept.events.len() == KEPT
                 && let Some(oldest) = kept.events.pop_front()
             {
-                kept.before = oldest.pos;
+                kept.before = oldest.event.pos;
             }
-            kept.events.push_back(Arc::new(event));
+            kept.events.push_back(Arc::new(Told::new(event)));
         }
     }
 
@@ -187,8 +205,8 @@ impl Feed {
 
 impl Kept {
     /// At most `n` events after one; `None`: not all of them are kept.
-    fn after(&self, pos: i64, n: usize) -> Option<Vec<Arc<Event>>> {
-        let start = self.events.partition_point(|event| event.pos <= pos);
+    fn after(&self, pos: i64, n: usize) -> Option<Vec<Arc<Told>>> {
+        let start = self.events.partition_point(|told| told.event.pos <= pos);
         (pos >= self.before).then(|| self.events.range(start..).take(n).cloned().collect())
     }
 }
@@ -215,7 +233,9 @@ impl Reader {
                     self.replays = false;
                     events
                 }
-                None if self.replays => store.events_after(self.seen, AT_ONCE.try_into().unwrap_or_default()).await?.into_iter().map(Arc::new).collect(),
+                None if self.replays => {
+                    store.events_after(self.seen, AT_ONCE.try_into().unwrap_or_default()).await?.into_iter().map(Told::new).map(Arc::new).collect()
+                }
                 None => Vec::new(),
             };
             if !next.is_empty() {
@@ -233,14 +253,15 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, events: Vec<Arc<Event>>) -> Vec<Next> {
+    fn take(&mut self, events: Vec<Arc<Told>>) -> Vec<Next> {
         let mut next = Vec::with_capacity(events.len());
-        for event in events {
-            if event.pos > self.seen + 1 {
-                next.push(Next::Gap { missed: Some(event.pos - self.seen - 1), upto: event.pos - 1 });
+        for told in events {
+            let pos = told.event.pos;
+            if pos > self.seen + 1 {
+                next.push(Next::Gap { missed: Some(pos - self.seen - 1), upto: pos - 1 });
             }
-            self.seen = event.pos;
-            next.push(if event.event == GAP { Next::Gap { missed: None, upto: event.pos } } else { Next::Event(event) });
+            self.seen = pos;
+            next.push(if told.event.event == GAP { Next::Gap { missed: None, upto: pos } } else { Next::Event(told) });
         }
         next
     }
@@ -302,7 +323,7 @@ mod tests {
             let mut seen = 25;
             while seen < kept + 25 {
                 for next in next(reader).await {
-                    assert!(matches!(next, Next::Event(event) if event.pos == seen + 1));
+                    assert!(matches!(next, Next::Event(told) if told.event.pos == seen + 1));
                     seen += 1;
                 }
             }

@@ -9,11 +9,12 @@ mod query;
 mod schema;
 mod schemas;
 
-use std::{marker::PhantomData, time::Duration};
+use std::marker::PhantomData;
 
-use futures_util::stream::BoxStream;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::BoxStream};
 use longshore_common::{program::VERSION, store::events::Event};
-use poem::{IntoResponse, Response, error::ResponseError, web::sse};
+use poem::{Body, IntoResponse, Response, error::ResponseError};
 use poem_openapi::{
     ApiResponse, OpenApi, OpenApiService,
     payload::Payload,
@@ -29,9 +30,6 @@ pub use self::{
     schemas::{BulkCall, BulkRetry},
 };
 use crate::problem::{self, ApiError, Kind};
-
-/// How often a comment goes to readers of events, so that nobody in between takes them for gone.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// A response body: JSON by serde, described by its [`Schema`].
 #[derive(Debug)]
@@ -69,8 +67,8 @@ impl<T: Schema + Serialize + Send> ApiResponse for Output<T> {
     }
 }
 
-/// Server-sent events.
-pub struct EventStream(pub BoxStream<'static, sse::Event>);
+/// Server-sent events, as they are written.
+pub struct EventStream(pub BoxStream<'static, Bytes>);
 
 impl std::fmt::Debug for EventStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -84,7 +82,9 @@ impl EventStream {
 
 impl IntoResponse for EventStream {
     fn into_response(self) -> Response {
-        sse::SSE::new(self.0).keep_alive(KEEP_ALIVE).into_response()
+        let body = Body::from_bytes_stream(self.0.map(Ok::<_, std::io::Error>));
+        // nobody in between is to keep them back
+        Response::builder().content_type(Self::CONTENT_TYPE).header("cache-control", "no-cache").header("x-accel-buffering", "no").body(body)
     }
 }
 

@@ -79,6 +79,7 @@ impl BulkRoutes {
         if call == Call::Retry {
             done.queues.iter().for_each(|queue| state.waker.wake(queue));
         }
+        state.waker.ended(done.ended);
         Ok(BulkAnswer { count: done.count, more: done.more, items: None, last_run_at: done.last_run_at })
     }
 }

@@ -49,6 +49,9 @@ impl ControlRoutes {
     async fn cancel(&self, caller: Caller<Admin>, id: Path<String>) -> Result<CancelAnswer, Refusal<Controlling>> {
         let id = self.reached(&caller, &id.0).await?;
         let effect = self.0.store()?.cancel(id).await?;
+        if effect != Effect::Asked {
+            self.0.waker.ended([id]);
+        }
         let job = Output(self.job(id).await?);
         Ok(if effect == Effect::Asked { CancelAnswer::Asked(job) } else { CancelAnswer::Cancelled(job) })
     }
@@ -96,6 +99,7 @@ impl ControlRoutes {
     async fn delete(&self, caller: Caller<Admin>, id: Path<String>) -> Result<DeleteAnswer, Refusal<Controlling>> {
         let id = self.reached(&caller, &id.0).await?;
         self.0.store()?.delete(id).await?;
+        self.0.waker.ended([id]);
         Ok(DeleteAnswer::Deleted)
     }
 }

@@ -1,7 +1,12 @@
 //! `/v1/events`: what happens, as it happens.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use longshore_common::{key::Scope, store::events::Event};
 use poem::web::sse;
@@ -17,6 +22,8 @@ use crate::{
 
 /// How often to look whether the caller would still be let in.
 const ADMITTED_EVERY: Duration = Duration::from_secs(2);
+/// How long a stream is silent at most: a comment keeps those in between from taking it for gone.
+const SILENT_FOR: Duration = Duration::from_secs(15);
 
 /// The route of events.
 #[derive(Debug)]
@@ -62,9 +69,9 @@ impl EventRoutes {
         let none = caller.queues().is_some_and(<[String]>::is_empty);
         let after = last_event_id.0.as_deref().filter(|id| !id.is_empty()).map(position).transpose()?;
         let reader = state.feed.read(after).await?;
-        let watcher = Watcher { access: (*caller).clone(), state, filter, none, reader };
-        let events = stream::unfold(watcher, async |mut watcher| Some((stream::iter(watcher.next().await?), watcher)));
-        Ok(EventStream(events.flatten().boxed()))
+        let watcher = Watcher { access: (*caller).clone(), state, filter, none, reader, said_at: Instant::now() };
+        let said = stream::unfold(watcher, async |mut watcher| Some((watcher.next().await?, watcher)));
+        Ok(EventStream(said.boxed()))
     }
 }
 
@@ -80,33 +87,38 @@ struct Watcher {
     /// It may see the events of no queue.
     none: bool,
     reader: Reader,
+    said_at: Instant,
 }
 
 impl Watcher {
-    /// What it is to see next. `None`: the end; it may come again, with the id of the last event.
-    async fn next(&mut self) -> Option<Vec<sse::Event>> {
+    /// What it is to hear next. `None`: the end; it may come again, with the id of the last event.
+    async fn next(&mut self) -> Option<Bytes> {
         loop {
             if !self.state.keys.still_admits(&self.access) {
                 return None;
             }
-            let Ok(next) = tokio::time::timeout(ADMITTED_EVERY, self.reader.next(self.state.bare_store())).await else { continue };
-            let events: Vec<sse::Event> = next.ok()??.into_iter().filter_map(|next| self.shown(next)).collect();
-            if !events.is_empty() {
-                return Some(events);
+            let silent_until = self.said_at + SILENT_FOR;
+            let patience = ADMITTED_EVERY.min(silent_until.saturating_duration_since(Instant::now()));
+            let mut said = String::new();
+            match tokio::time::timeout(patience, self.reader.next(self.state.bare_store())).await {
+                Ok(next) => next.ok()??.iter().for_each(|next| self.say(next, &mut said)),
+                Err(_) if Instant::now() >= silent_until => said.push_str(":\n\n"),
+                Err(_) => {}
+            }
+            if !said.is_empty() {
+                self.said_at = Instant::now();
+                return Some(said.into());
             }
         }
     }
 
-    fn shown(&self, next: Next) -> Option<sse::Event> {
+    fn say(&self, next: &Next, said: &mut String) {
         match next {
-            Next::Event(event) if self.none || !self.filter.wants(&event) => None,
-            Next::Event(event) => {
-                let data = serde_json::to_string(&*event).ok()?;
-                Some(sse::Event::message(data).id(event.pos.to_string()).event_type(&event.event))
-            }
+            Next::Event(told) if self.none || !self.filter.wants(&told.event) => {}
+            Next::Event(told) => said.push_str(&told.text),
             Next::Gap { missed, upto } => {
                 let data = serde_json::json!({ "missed": missed }).to_string();
-                Some(sse::Event::message(data).id(upto.to_string()).event_type("gap"))
+                said.push_str(&sse::Event::message(data).id(upto.to_string()).event_type("gap").to_string());
             }
         }
     }

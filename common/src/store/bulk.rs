@@ -33,6 +33,8 @@ pub struct Bulked {
     pub last_run_at: Option<Timestamp>,
     /// The queues that got work.
     pub queues: BTreeSet<String>,
+    /// The jobs that have ended or are forgotten by it.
+    pub ended: Vec<i64>,
 }
 
 /// What would come of it.
@@ -88,6 +90,9 @@ impl Store {
                     done.count += 1;
                     done.last_run_at = run_ats.get(offset).copied().max(done.last_run_at);
                     done.queues.insert(batch[offset].queue.clone());
+                    if bulk.call != Call::Retry && met != Some(JobState::Running.word()) {
+                        done.ended.push(id);
+                    }
                 }
             }
             told(done.count);

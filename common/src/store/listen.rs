@@ -114,7 +114,7 @@ impl Waker {
         }
     }
 
-    /// Notes that jobs have ended, where somebody waits for outcomes. Returns at once.
+    /// Notes that jobs have ended or are forgotten, for those who wait for them. Returns at once.
     pub fn ended(&self, ids: impl IntoIterator<Item = i64>) {
         let mut pending = self.pending();
         let first = pending.is_empty();
