@@ -9,7 +9,7 @@ use longshore_common::{
     job::{InvalidJob, Malformed, NotNow},
     key::Scope,
     log,
-    store::{StoreError, control::ControlError},
+    store::{Cause as AwayCause, StoreError, control::ControlError},
 };
 use poem::{
     Response,
@@ -284,7 +284,16 @@ impl ApiError {
             Self::NoSchema => {
                 (Kind::Unavailable, "the schema is not there yet: the database has not been reached since the start, or is being migrated".into())
             }
-            Self::Store(StoreError::Unavailable { .. }) => (Kind::Unavailable, "the database is away".into()),
+            Self::Store(StoreError::Unavailable { source, .. }) => (
+                Kind::Unavailable,
+                match source.cause {
+                    AwayCause::Silent => "the database did not answer in time; it is not known whether it will",
+                    AwayCause::PoolInUse => "all connections to the database are in use",
+                    AwayCause::Locked => "somebody's open transaction in the database holds what this needs",
+                    _ => "the database is away",
+                }
+                .into(),
+            ),
             Self::Store(
                 StoreError::KeyHeld { .. }
                 | StoreError::KeyHeldElsewhere { .. }
@@ -393,7 +402,7 @@ pub fn from_poem(error: poem::Error) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use longshore_common::store::{Away, Cause as AwayCause};
+    use longshore_common::store::Away;
 
     use super::*;
 

@@ -157,7 +157,8 @@ impl Store {
     /// Notes whether the database is there, and says so when that changes.
     fn saw<T>(&self, began: Instant, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
-            Err(error @ StoreError::Unavailable { source, .. }) => self.0.health.went(&self.0.shown, began, error, source),
+            // who says that something is locked is there
+            Err(error @ StoreError::Unavailable { source, .. }) if source.cause != Cause::Locked => self.0.health.went(&self.0.shown, began, error, source),
             _ => self.0.health.came(&self.0.shown),
         }
         result

@@ -69,3 +69,17 @@ async fn an_empty_database_is_made_ready() {
     assert_eq!(api.wait_exit(SOON).await.code(), Some(0));
     database.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_holds_is_said_to_be_held() {
+    let api = Api::start().await;
+    // a kind's first use, by somebody who does not commit: the next one has to wait for it
+    api.sql.batch_execute("begin; select longshore.enqueue('slow', queue => 'held')").await.expect("enqueue");
+    let refused = api.post("/v1/jobs", r#"{"kind": "other", "queue": "held"}"#).await;
+    let said = problem(&refused, 503, &[], "the queue's row is held");
+    assert_eq!(said["detail"], "somebody's open transaction in the database holds what this needs");
+    assert_eq!(api.get("/readyz").await.status, 200, "the database is there");
+    api.sql.batch_execute("rollback").await.expect("roll back");
+    api.enqueue(r#"{"kind": "other", "queue": "held"}"#).await;
+    api.finish().await;
+}

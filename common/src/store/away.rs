@@ -43,6 +43,8 @@ pub enum Cause {
     ReadOnly,
     /// All connections that this process may have are in use.
     PoolInUse,
+    /// Somebody's open transaction holds what was needed.
+    Locked,
     /// Anything else.
     Other,
 }
@@ -61,6 +63,7 @@ impl Cause {
             Self::NoRoom => "make room on PostgreSQL's disk or in its memory",
             Self::ReadOnly => "let LONGSHORE_DATABASE__URL name the primary, or all hosts and target_session_attrs=read-write",
             Self::PoolInUse => "raise LONGSHORE_DATABASE__POOL, or find out what makes PostgreSQL slow",
+            Self::Locked => "end the transaction that holds it: select pid, state, query from pg_stat_activity where xact_start < now() - interval '10 s'",
             Self::Other => "PostgreSQL's own log may tell more",
         }
     }
@@ -76,6 +79,7 @@ impl Cause {
         Some(match code.code() {
             "25006" => Self::ReadOnly,
             "53300" => Self::Full,
+            "55P03" => Self::Locked,
             "57014" => return None, // a cancelled query
             code => match code.get(..2).unwrap_or_default() {
                 "28" => Self::Credentials,
@@ -134,6 +138,7 @@ mod tests {
             (SqlState::ADMIN_SHUTDOWN, Some(Cause::NotReady)),
             (SqlState::READ_ONLY_SQL_TRANSACTION, Some(Cause::ReadOnly)),
             (SqlState::CONNECTION_FAILURE, Some(Cause::Other)),
+            (SqlState::LOCK_NOT_AVAILABLE, Some(Cause::Locked)),
             (SqlState::QUERY_CANCELED, None),
             (SqlState::UNIQUE_VIOLATION, None),
             (SqlState::SYNTAX_ERROR, None),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tokio_postgres::error::SqlState;
 
-use super::{Away, Cause, Collisions, Statement, Store, StoreError, claim::Lease, field, statement};
+use super::{Collisions, Statement, Store, StoreError, claim::Lease, field, statement};
 use crate::{json::RawJson, notes::Notes};
 
 const KEEP: Statement = statement!("keep what attempts tell", "notes/keep.sql");
@@ -65,10 +65,6 @@ impl Store {
                     return Ok(Some(rows.iter().map(standing).collect()));
                 }
                 Err(error) if error.code() == Some(&SqlState::UNDEFINED_FUNCTION) => return Ok(None),
-                // the database is there, but somebody has locked a table or a row: it may be free the next time
-                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                    return Err(StoreError::Unavailable { what: KEEP.what, source: Away::new(Cause::Other, crate::log::chain(&error)) });
-                }
                 Err(error) if collisions.again(&error) => {}
                 Err(error) => return Err(error),
             }
