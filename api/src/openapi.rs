@@ -231,7 +231,7 @@ pub fn document<A: OpenApi>(api: A) -> String {
     const ABOUT: &str = "A durable job server on PostgreSQL. Times are RFC 3339 in UTC; durations are seconds as a number, or texts such as \"30s\" and \
                          \"1h30m\" in requests. Every error is a problem (RFC 9457); every answer carries `x-request-id`. \
                          Where API keys are set (`longshore keys create`), each request needs one that has the operation's scope; `admin` includes all scopes.";
-    OpenApiService::new(Expanded(api), "Longshore", VERSION).description(ABOUT).spec()
+    schema::close(&OpenApiService::new(Expanded(api), "Longshore", VERSION).description(ABOUT).spec())
 }
 
 /// poem-openapi knows one parameter an argument. Where one argument stands for a whole query string, its schema is an

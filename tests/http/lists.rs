@@ -188,6 +188,7 @@ async fn what_is_not_a_filter() {
         ("unique_key=a&unique_key=b", &["/unique_key"]),
         ("concurrency_key=%00", &["/concurrency_key"]),
         ("workflow_id=x", &["/workflow_id"]),
+        ("workflow_id=0", &["/workflow_id"]),
         ("schedule=", &["/schedule"]),
         ("meta.=1", &["/meta."]),
         ("meta=1", &["/meta"]),

@@ -243,6 +243,31 @@ async fn control_against_promotion() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn delete_against_expiry() {
+    let f = Fixture::new().await;
+    let (mut early, mut late, mut round) = (0, 0, 0);
+    while round < ROUNDS || (early == 0 || late == 0) && round < MOST {
+        round += 1;
+        let id = f.enqueue_one(crate::fixture::parsed(r#"{"kind": "echo", "expires_in": "1ms"}"#)).await;
+        f.run("update longshore.job_data set expires_at = now(); update longshore.expiring set expires_at = now()").await;
+        let (deleting, expiring) = (f.store.clone(), f.store.clone());
+        let (deleted, expired) = meet(async move { deleting.delete(id).await }, async move { expiring.expire(10).await }).await;
+        // neither ends a deadlock: the one waits for the other
+        assert_eq!(deleted.unwrap_or_else(|error| panic!("round {round}: {error:?}")), Effect::Forgotten);
+        match expired.unwrap_or_else(|error| panic!("round {round}: {error:?}")) {
+            0 => early += 1,
+            n => late += n,
+        }
+        f.store.expire(10).await.expect("expire"); // what a deletion has left of it
+        for table in ["job_data", "ready", "finished", "expiring"] {
+            assert_eq!(f.count(&format!("longshore.{table}")).await, 0, "{table} in round {round}");
+        }
+    }
+    assert!(early > 0 && late > 0, "both must win sometimes: {early}, {late}");
+    f.assert_no_violations().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pause_against_claim() {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;

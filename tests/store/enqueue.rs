@@ -136,6 +136,29 @@ async fn reject_refuses_the_whole_batch_and_names_the_holder() {
 }
 
 #[tokio::test]
+async fn an_older_job_that_is_kept_holds_its_key_when_the_newest_is_gone() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    for (key, rule) in [("k", r#""while":"kept""#), ("f", r#""for":"1h""#), ("w", r#""while":"waiting","for":"1h""#)] {
+        let mut ended = Vec::new();
+        for outcome in [Outcome::Discarded { error: "no".to_owned() }, Outcome::Succeeded { result: None }] {
+            let lease = f.leased(worker, parsed(&format!(r#"{{"kind":"echo","priority":-1,"unique":{{"key":"{key}"}}}}"#))).await;
+            f.store.report(&[(lease, outcome)]).await.expect("report");
+            ended.push(lease.id);
+        }
+        let (older, newest) = (ended[0], ended[1]);
+        f.store.delete(newest).await.expect("it is finished");
+        // the same key of another kind is another one
+        f.enqueue_one(parsed(&format!(r#"{{"kind":"other","unique":{{"key":"{key}",{rule}}}}}"#))).await;
+        let new = || parsed(&format!(r#"{{"kind":"echo","unique":{{"key":"{key}",{rule}}}}}"#));
+        assert_eq!(f.enqueue(&[new()]).await, [Enqueued::Duplicate { id: older, replaced: false }], "{rule}");
+        f.store.delete(older).await.expect("it is finished");
+        assert!(matches!(f.enqueue(&[new()]).await[0], Enqueued::New { .. }), "{rule}");
+    }
+    f.assert_no_violations().await;
+}
+
+#[tokio::test]
 async fn replace_overwrites_one_that_waits_and_leaves_one_that_runs() {
     let f = Fixture::new().await;
     let new =

@@ -34,11 +34,42 @@ pub type Field = (&'static str, MetaSchema, &'static str);
 /// An object whose fields are all there in every answer.
 pub fn object(description: &'static str, fields: Vec<Field>) -> MetaSchema {
     let required = fields.iter().map(|(name, ..)| *name).collect();
-    MetaSchema { required, ..input(description, fields) }
+    MetaSchema { required, ..optional(description, fields) }
 }
 
-/// An object of a request: no field need be there.
-pub fn input(description: &'static str, fields: Vec<Field>) -> MetaSchema {
+/// An object of a request: only the fields that are required need be there, the others may be null, and there are no others.
+pub fn input(description: &'static str, required: &[&'static str], mut fields: Vec<Field>) -> MetaSchema {
+    for (_, schema, _) in fields.iter_mut().filter(|(name, ..)| !required.contains(name)) {
+        *schema = nullable(std::mem::replace(schema, any()));
+    }
+    let none = MetaSchema { title: Some(NO_OTHERS.to_owned()), ..MetaSchema::ANY };
+    MetaSchema { required: required.to_vec(), additional_properties: Some(Box::new(inline(none))), ..optional(description, fields) }
+}
+
+/// Stands for `false` in `additionalProperties`, for which poem-openapi has no word, until [`close`].
+const NO_OTHERS: &str = "no other fields";
+
+/// Puts `false` where an object has no other fields.
+pub fn close(document: &str) -> String {
+    let none = format!("\"title\": \"{NO_OTHERS}\"");
+    let mut parts = document.split(&none);
+    let mut closed = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let before = closed.trim_end().trim_end_matches('{').len();
+        closed.truncate(before);
+        closed += "false";
+        closed += part.trim_start().strip_prefix('}').unwrap_or(part);
+    }
+    closed
+}
+
+/// The parameters of a query string.
+pub fn parameters(fields: Vec<Field>) -> MetaSchemaRef {
+    inline(optional("", fields))
+}
+
+/// An object whose fields are there only sometimes.
+pub fn optional(description: &'static str, fields: Vec<Field>) -> MetaSchema {
     let properties = fields.into_iter().map(|(name, schema, meaning)| (name, inline(MetaSchema { description: Some(meaning), ..schema }))).collect();
     MetaSchema { description: Some(description), properties, ..MetaSchema::new("object") }
 }
@@ -113,7 +144,10 @@ pub fn list(items: MetaSchemaRef) -> MetaSchema {
     MetaSchema { items: Some(Box::new(items)), ..MetaSchema::new("array") }
 }
 
-/// Or null.
-pub fn nullable(schema: MetaSchema) -> MetaSchema {
+/// Or null, which is then one of the words where there are some.
+pub fn nullable(mut schema: MetaSchema) -> MetaSchema {
+    if !schema.nullable && !schema.enum_items.is_empty() {
+        schema.enum_items.push(Value::Null);
+    }
     MetaSchema { nullable: true, ..schema }
 }

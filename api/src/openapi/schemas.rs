@@ -17,7 +17,7 @@ pub use self::{
     jobs::{JobChange, NewBatch, NewJob, idempotency_key, job_query, wait_query},
     queues::{QueueSettings, purge_query},
 };
-use super::schema::{Field, Schema, count, inline, input, integer, list, nullable, object, text, time, word};
+use super::schema::{Field, Schema, count, inline, input, integer, list, nullable, object, optional, text, time, word};
 use crate::routes::{
     Listed, Page,
     health::{Health, Life},
@@ -25,7 +25,7 @@ use crate::routes::{
 
 /// With fields that are there only sometimes.
 fn with_optional(mut schema: MetaSchema, fields: Vec<Field>) -> MetaSchema {
-    schema.properties.extend(input("", fields).properties);
+    schema.properties.extend(optional("", fields).properties);
     schema
 }
 
@@ -101,7 +101,7 @@ pub struct Login;
 impl Schema for Login {
     const NAME: &'static str = "Login";
     fn schema() -> MetaSchema {
-        let schema = object("What is exchanged for a cookie.", vec![("key", text(), "An API key.")]);
+        let schema = input("What is exchanged for a cookie.", &["key"], vec![("key", text(), "An API key.")]);
         MetaSchema { example: Some(json!({"key": "ls_0123456789ab_…"})), ..schema }
     }
 }

@@ -149,6 +149,17 @@ begin
                or u.rule = 'active' and not exists (select from longshore.finished f where f.id = c.id)
                or u.rule = 'waiting' and not exists (select from longshore.finished f where f.id = c.id)
                                      and not exists (select from longshore.running x where x.id = c.id)));
+      -- By these rules finished jobs count too, of which the key's row knows but the newest, and that one may be deleted by
+      -- now. Rows are compared so that job_data_unique_key gives the order.
+      if u.rule = 'kept' or u.secs is not null then
+        v_holder := greatest(v_holder, (
+          select n.id
+            from (select j.id, j.created_at from longshore.job_data j
+                   where j.unique_key is not null and (j.unique_key, j.id) > (u.key, 0) and (j.unique_key, j.id) <= (u.key, 9007199254740991)
+                     and exists (select from longshore.lanes l where l.lane = j.lane and l.kind = u.kind)
+                   order by j.unique_key desc, j.id desc limit 1) n
+           where u.rule = 'kept' or n.created_at > now() - make_interval(secs => u.secs)));
+      end if;
       if v_holder is null then
         v_keep := array(select c.id from unnest(v_candidates) c(id)
                          where exists (select from longshore.job_data j where j.id = c.id)

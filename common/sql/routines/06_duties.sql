@@ -59,6 +59,7 @@ end $$;
 comment on function longshore.rescue is 'give back the jobs of workers that have missed their heartbeats';
 
 -- Jobs that have not started in time are cancelled, error "expired". One that runs or has run stays as it is.
+-- Locks: rows of expiring, without waiting for others; then the jobs by id, as calls of many jobs do.
 create or replace function longshore.expire(p_n int) returns int language plpgsql as $$
 declare
   e record;
@@ -66,9 +67,12 @@ declare
   v_expired int := 0;
 begin
   for e in
-    delete from longshore.expiring where ctid = any(array(
-      select i.ctid from longshore.expiring i where i.expires_at <= now() order by i.expires_at, i.id limit p_n for update skip locked))
-    returning id
+    with d as (
+      delete from longshore.expiring where ctid = any(array(
+        select i.ctid from longshore.expiring i where i.expires_at <= now() order by i.expires_at, i.id limit p_n for update skip locked))
+      returning id
+    )
+    select d.id from d order by d.id
   loop
     continue when exists (select from longshore.attempts a where a.id = e.id and a.outcome not in ('snoozed', 'handed_back'));
     v_attempt := (longshore.unplace(e.id)).attempt;

@@ -183,7 +183,9 @@ begin
       ), l as (
         delete from longshore.labels where (label, id) in (select x.label, j.id from j cross join lateral longshore.labels_of(j.tags, j.meta) x(label))
       ), e as (
-        delete from longshore.expiring where (expires_at, id) in (select j.expires_at, j.id from j)
+        -- where the duty that expires holds the row, it waits for this job, and removes the row itself
+        delete from longshore.expiring where ctid = any(array(
+          select i.ctid from longshore.expiring i join j on j.expires_at = i.expires_at and j.id = i.id for update of i skip locked))
       ), n as (
         delete from longshore.notes k where k.id = delete_jobs.id
       ), o as (

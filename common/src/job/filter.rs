@@ -81,7 +81,7 @@ impl JobFilter {
             "unique_key" => self.unique_key = Some(given(value)?),
             "concurrency_key" => self.concurrency_key = Some(given(value)?),
             "workflow_id" => {
-                integer(value, 0, MAX_ID)?;
+                integer(value, 1, MAX_ID)?;
                 self.of_none = true;
             }
             "schedule" => {

@@ -5,21 +5,22 @@ use poem_openapi::registry::{MetaSchema, Registry};
 use serde_json::json;
 
 use super::{
-    super::schema::{Field, Schema, any, count, flag, inline, input, integer, length, list, time},
+    super::schema::{Field, Schema, any, count, flag, inline, input, integer, length, list, nullable, time},
     jobs::filter_fields,
     with_optional,
 };
 use crate::{openapi::schema::object, routes::bulk::BulkAnswer};
 
 fn call_fields() -> Vec<Field> {
-    let mut filter = input("", filter_fields());
+    let mut filter = input("", &[], filter_fields());
     // what repeats in a query string may be one text or an array here; the keys of meta are the caller's
     for (name, schema) in &mut filter.properties {
         if matches!(*name, "state" | "queue" | "kind" | "tag") {
             let array = std::mem::replace(schema, inline(any())).unwrap_inline().clone();
             let one = array.items.as_deref().cloned().unwrap_or_else(|| inline(any()));
             let description = array.description;
-            *schema = inline(MetaSchema { any_of: vec![one, inline(MetaSchema { description: None, ..array })], description, ..MetaSchema::ANY });
+            let array = inline(MetaSchema { description: None, nullable: false, ..array });
+            *schema = inline(nullable(MetaSchema { any_of: vec![one, array], description, ..any() }));
         }
     }
     filter.properties.retain(|(name, _)| *name != "meta.<key>");
@@ -38,7 +39,7 @@ pub struct BulkCall;
 impl Schema for BulkCall {
     const NAME: &'static str = "BulkCall";
     fn schema() -> MetaSchema {
-        let schema = input("Which jobs are meant. Unknown fields are refused.", call_fields());
+        let schema = input("Which jobs are meant. Unknown fields are refused.", &[], call_fields());
         MetaSchema { example: Some(json!({"filter": {"queue": "emails", "state": ["available", "scheduled"]}, "dry_run": true})), ..schema }
     }
 }
@@ -50,15 +51,14 @@ pub struct BulkRetry;
 impl Schema for BulkRetry {
     const NAME: &'static str = "BulkRetry";
     fn schema() -> MetaSchema {
-        let mut rate = input("", vec![("limit", integer(1.0, 1_000_000.0), "So many"), ("per", length(), "in this time: 1ms to 1d.")]);
-        rate.required = vec!["limit", "per"];
+        let rate = input("", &["limit", "per"], vec![("limit", integer(1.0, 1_000_000.0), "So many"), ("per", length(), "in this time: 1ms to 1d.")]);
         let mut fields = call_fields();
         fields.push((
             "rate",
             rate,
             "Finished jobs only; their run_at is spread evenly from now on. A further call begins anew from now: let it wait for last_run_at.",
         ));
-        let schema = input("Which jobs are to be retried, and how fast. Unknown fields are refused.", fields);
+        let schema = input("Which jobs are to be retried, and how fast. Unknown fields are refused.", &[], fields);
         MetaSchema { example: Some(json!({"filter": {"fingerprint": "3f1c2a9be05d7716"}, "rate": {"limit": 10, "per": "1s"}})), ..schema }
     }
 }

@@ -5,7 +5,7 @@ use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use serde_json::json;
 
 use super::{
-    super::schema::{Schema, any, count, id, inline, input, list, name, nullable, object, text, time},
+    super::schema::{Schema, any, count, id, inline, list, name, nullable, object, parameters, text, time},
     with_optional,
 };
 
@@ -35,12 +35,9 @@ impl Schema for Event {
 /// The query string of events, a property a parameter.
 pub fn event_query() -> MetaSchemaRef {
     let repeated = |schema| list(inline(schema));
-    inline(input(
-        "",
-        vec![
-            ("queue", repeated(name()), "Of one of these queues."),
-            ("kind", repeated(name()), "Of jobs of one of these kinds."),
-            ("job_id", repeated(id()), "Of one of these jobs."),
-        ],
-    ))
+    parameters(vec![
+        ("queue", repeated(name()), "Of one of these queues."),
+        ("kind", repeated(name()), "Of jobs of one of these kinds."),
+        ("job_id", repeated(id()), "Of one of these jobs."),
+    ])
 }

@@ -5,7 +5,7 @@ use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use serde_json::json;
 
 use super::{
-    super::schema::{Schema, count, flag, id, inline, input, integer, list, name, nullable, object, text, time},
+    super::schema::{Schema, count, flag, id, inline, integer, list, name, nullable, object, parameters, text, time},
     jobs::fingerprint,
 };
 
@@ -38,12 +38,9 @@ impl Schema for FailureGroup {
 
 /// The query string of `GET /v1/failures`, a property a parameter.
 pub fn failure_query() -> MetaSchemaRef {
-    inline(input(
-        "",
-        vec![
-            ("queue", list(inline(name())), "In one of these queues; may repeat."),
-            ("kind", list(inline(name())), "Of one of these kinds; may repeat."),
-            ("limit", MetaSchema { default: Some(json!(50)), ..integer(1.0, 1000.0) }, "Groups at most."),
-        ],
-    ))
+    parameters(vec![
+        ("queue", list(inline(name())), "In one of these queues; may repeat."),
+        ("kind", list(inline(name())), "Of one of these kinds; may repeat."),
+        ("limit", MetaSchema { default: Some(json!(50)), ..integer(1.0, 1000.0) }, "Groups at most."),
+    ])
 }

@@ -8,7 +8,9 @@ use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use serde_json::json;
 
 use super::{
-    super::schema::{Field, Schema, any, count, flag, free_object, id, inline, input, integer, length, list, name, nullable, number, object, text, time, word},
+    super::schema::{
+        Field, Schema, any, count, flag, free_object, id, inline, input, integer, length, list, name, nullable, number, object, parameters, text, time, word,
+    },
     with_optional,
 };
 use crate::routes::{
@@ -165,6 +167,7 @@ impl Schema for JobChange {
         let tag = MetaSchema { min_length: Some(1), max_length: Some(64), ..text() };
         let schema = input(
             "What is to be different about a job that waits. What is not given, or null, stays as it is, but for `args`. Unknown fields are refused.",
+            &[],
             vec![
                 ("priority", integer(-32768.0, 32767.0), "Lower first."),
                 ("run_at", time(), "Not before; the past means now."),
@@ -183,6 +186,7 @@ impl Schema for NewJob {
     fn schema() -> MetaSchema {
         let retry = input(
             "",
+            &[],
             vec![
                 ("backoff", word(["exponential", "linear", "fixed"]), "How the delay grows after attempt n: base·2^(n−1), base·n, base."),
                 ("base", length(), "Default 1."),
@@ -190,8 +194,9 @@ impl Schema for NewJob {
                 ("jitter", number(), "Share by which it is lengthened or shortened at random, 0 to 1; default 0.1."),
             ],
         );
-        let mut unique = input(
+        let unique = input(
             "",
+            &["key"],
             vec![
                 ("key", MetaSchema { min_length: Some(1), max_length: Some(255), ..text() }, "Unique within the kind; 255 bytes at most."),
                 ("while", word(["waiting", "active", "kept"]), "What a standing job must be doing for its key to count; default active."),
@@ -203,10 +208,10 @@ impl Schema for NewJob {
                 ),
             ],
         );
-        unique.required = vec!["key"];
         let tag = MetaSchema { min_length: Some(1), max_length: Some(64), ..text() };
-        let mut schema = input(
+        let schema = input(
             "A job to be enqueued. null counts as absent, but for `args` and `timeout`. Unknown fields are refused.",
+            &["kind"],
             vec![
                 ("kind", name(), "What to do; names the handler."),
                 ("args", any(), "What the handler gets: any JSON, 1 MiB at most, 128 levels at most; default {}."),
@@ -224,7 +229,6 @@ impl Schema for NewJob {
                 ("unique", unique, "A key that no standing job may have."),
             ],
         );
-        schema.required = vec!["kind"];
         MetaSchema {
             example: Some(json!({"kind": "send_email", "queue": "emails", "args": {"to": "ann@example.com"}, "tags": ["welcome"], "max_attempts": 5})),
             ..schema
@@ -242,7 +246,7 @@ impl Schema for NewBatch {
         let jobs = MetaSchema { min_items: Some(1), max_items: Some(crate::body::batch::MAX_JOBS), ..list(NewJob::reference()) };
         MetaSchema {
             example: Some(json!({"jobs": [{"kind": "echo", "args": 1}, {"kind": "echo", "args": 2}]})),
-            ..object("Jobs to be enqueued, all or none.", vec![("jobs", jobs, "1 to 10,000.")])
+            ..input("Jobs to be enqueued, all or none.", &["jobs"], vec![("jobs", jobs, "1 to 10,000.")])
         }
     }
     fn register_parts(registry: &mut Registry) {
@@ -269,7 +273,7 @@ impl Schema for EnqueuedBatch {
 /// The parameter of requests that wait.
 pub fn wait_query() -> MetaSchemaRef {
     let meaning = "Answer when the job has ended or this time is over, with the job as it then is; up to 60s.";
-    inline(input("", vec![("wait", length(), meaning)]))
+    parameters(vec![("wait", length(), meaning)])
 }
 
 /// The header of requests that must not be done twice.
@@ -312,5 +316,5 @@ pub fn job_query() -> MetaSchemaRef {
         ("limit", MetaSchema { default: Some(json!(50)), ..integer(1.0, 1000.0) }, "Items at most."),
         ("cursor", text(), "Where to go on: next_cursor of the answer before."),
     ]);
-    inline(input("", fields))
+    parameters(fields)
 }

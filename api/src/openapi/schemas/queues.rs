@@ -8,7 +8,7 @@ use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use serde_json::{Value, json};
 
 use super::{
-    super::schema::{Field, Schema, count, flag, inline, input, integer, length, name, nullable, number, object, word},
+    super::schema::{Field, Schema, count, flag, input, integer, length, name, nullable, number, object, parameters, word},
     NewJob,
 };
 use crate::routes::queue_settings::Purged;
@@ -91,6 +91,7 @@ impl Schema for QueueSettings {
     fn schema() -> MetaSchema {
         let retry = input(
             "",
+            &[],
             vec![
                 ("backoff", word(["exponential", "linear", "fixed"]), BACKOFF),
                 ("base", length(), "Default 1."),
@@ -100,6 +101,7 @@ impl Schema for QueueSettings {
         );
         let defaults = input(
             "",
+            &[],
             vec![
                 ("priority", MetaSchema { default: Some(json!(0)), ..integer(-32768.0, 32767.0) }, "Lower first."),
                 ("max_attempts", MetaSchema { default: Some(json!(25)), ..integer(1.0, 1000.0) }, "Attempts at most."),
@@ -109,6 +111,7 @@ impl Schema for QueueSettings {
         );
         let retention = input(
             "",
+            &[],
             vec![
                 ("succeeded", nullable(length()), "null: for ever; default 1d."),
                 ("cancelled", nullable(length()), "null: for ever; default 7d."),
@@ -117,6 +120,7 @@ impl Schema for QueueSettings {
         );
         let schema = input(
             "What is set for a queue. What is absent gets its default. What a queue is shown with beside this is ignored; all else is refused.",
+            &[],
             vec![
                 ("name", name(), "As in the path."),
                 ("paused", flag(), "Whether it takes jobs and starts none; absent: as it is."),
@@ -134,7 +138,8 @@ impl Schema for QueueSettings {
                 ),
             ],
         );
-        MetaSchema { example: Some(settings_example()), ..schema }
+        // what it is shown with comes back with it, and is ignored
+        MetaSchema { example: Some(settings_example()), additional_properties: None, ..schema }
     }
 }
 
@@ -151,5 +156,5 @@ impl Schema for Purged {
 
 /// The query string of `DELETE /v1/queues/{name}`.
 pub fn purge_query() -> MetaSchemaRef {
-    inline(input("", vec![("purge", MetaSchema { default: Some(json!(false)), ..flag() }, "Forget its waiting and finished jobs first.")]))
+    parameters(vec![("purge", MetaSchema { default: Some(json!(false)), ..flag() }, "Forget its waiting and finished jobs first.")])
 }
