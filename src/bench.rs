@@ -41,6 +41,12 @@ pub struct Args {
     /// Jobs that `drain` begins with
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     backlog: u64,
+    /// Finished jobs that `browse` looks at
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(10_000..=100_000_000))]
+    finished: u64,
+    /// Waiting jobs that `browse` looks at
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(10_000..=100_000_000))]
+    waiting: u64,
     /// Use this database instead of a private PostgreSQL. ITS JOBS ARE FORGOTTEN: needs --yes if there are any
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
@@ -60,6 +66,7 @@ const AFTER_HELP: &str = "\
 Examples:
   longshore bench --quick
   longshore bench --only enqueue-64 latency --seconds 30
+  longshore bench --only browse --finished 1000000 --waiting 100000
   longshore bench --json > today.json
 
 The log of the API and the worker is at its default level, info, and goes to a file, as a careful
@@ -86,6 +93,8 @@ pub enum Scenario {
     Cycle,
     /// One job at a time, about 80 a second: how soon it starts
     Latency,
+    /// Every list and view, with millions of jobs made past the API; takes minutes, so only with --only browse
+    Browse,
 }
 
 /// How much is done.
@@ -95,6 +104,8 @@ struct Size {
     warm_up: Duration,
     backlog: u64,
     slots: u64,
+    finished: u64,
+    waiting: u64,
 }
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -104,8 +115,11 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         warm_up: if short { Duration::from_millis(300) } else { Duration::from_secs(2) },
         backlog: if short { args.backlog.min(20_000) } else { args.backlog },
         slots: args.slots,
+        finished: if short { args.finished.min(100_000) } else { args.finished },
+        waiting: if short { args.waiting.min(10_000) } else { args.waiting },
     };
-    let scenarios = if args.only.is_empty() { Scenario::value_variants() } else { &args.only };
+    let usual: Vec<Scenario> = Scenario::value_variants().iter().copied().filter(|scenario| *scenario != Scenario::Browse).collect();
+    let scenarios = if args.only.is_empty() { &usual } else { &args.only };
     let progress = if args.json || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { bar(scenarios.len()) };
     let stage = match (&args.database_url, &args.data) {
         (Some(url), _) => Stage::on(url, args.yes).await?,
@@ -117,7 +131,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let name = scenario.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         progress.set_message(name.clone());
         let figures = tokio::select! {
-            figures = one(*scenario, &name, &stage, size) => figures.with_context(|| format!("the scenario {name} broke off")),
+            figures = one(*scenario, &name, &stage, size, &progress) => figures.with_context(|| format!("the scenario {name} broke off")),
             _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted: nothing is left behind")),
             _ = interrupted.recv() => Err(anyhow!("interrupted: nothing is left behind")),
         }?;
@@ -137,7 +151,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if report.all_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn one(scenario: Scenario, name: &str, stage: &Stage, size: Size) -> anyhow::Result<Figures> {
+async fn one(scenario: Scenario, name: &str, stage: &Stage, size: Size, progress: &ProgressBar) -> anyhow::Result<Figures> {
     stage.clear().await?;
     match scenario {
         Scenario::Enqueue64 => scenarios::enqueue::run(name, stage, size, 64).await,
@@ -147,6 +161,7 @@ async fn one(scenario: Scenario, name: &str, stage: &Stage, size: Size) -> anyho
         Scenario::Drain => scenarios::drain::run(name, stage, size).await,
         Scenario::Cycle => scenarios::cycle::run(name, stage, size).await,
         Scenario::Latency => scenarios::latency::run(name, stage, size).await,
+        Scenario::Browse => scenarios::browse::run(name, stage, size, progress).await,
     }
 }
 

@@ -24,6 +24,7 @@ mod request;
 mod routes;
 mod server;
 mod state;
+mod stats;
 mod waiting;
 
 pub use self::{

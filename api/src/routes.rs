@@ -13,6 +13,7 @@ pub mod login;
 pub mod logs;
 pub mod queue_settings;
 pub mod queues;
+pub mod stats;
 pub mod workers;
 
 use std::{collections::HashMap, sync::Arc};
@@ -61,6 +62,7 @@ fn table(state: &Arc<State>) -> (Table, String) {
             queues::QueueRoutes(state.clone()),
             queue_settings::QueueSettingsRoutes(state.clone()),
             workers::WorkerRoutes(state.clone()),
+            stats::StatsRoutes(state.clone()),
             login::LoginRoutes(state.clone()),
             health::HealthRoutes(state.clone()),
         )

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{auth::Keys, body::Budget, feed::Feed, live_queues::LiveQueues, problem::ApiError, waiting::Waiting};
+use crate::{auth::Keys, body::Budget, feed::Feed, live_queues::LiveQueues, problem::ApiError, stats::LastStats, waiting::Waiting};
 
 /// Bytes that the bodies of single jobs may take together.
 const JOB_BODIES: usize = 64 * 1024 * 1024;
@@ -35,6 +35,8 @@ pub struct State {
     pub waiting: Waiting,
     /// Events for those who watch.
     pub feed: Arc<Feed>,
+    /// Figures for dashboards.
+    pub stats: LastStats,
     /// The API keys.
     pub keys: Arc<Keys>,
     /// For bodies of single jobs.
@@ -53,6 +55,7 @@ impl State {
             live_queues: LiveQueues::default(),
             waiting: Waiting::new(stop.clone()),
             feed: Arc::new(Feed::new(stop.clone())),
+            stats: LastStats::default(),
             keys: Arc::new(keys),
             job_bodies: Budget::of(JOB_BODIES),
             batch_bodies: Budget::of(BATCH_BODIES),

@@ -26,6 +26,7 @@ pub mod once;
 pub mod queues;
 pub mod read;
 pub mod report;
+pub mod stats;
 pub mod upkeep;
 pub mod watch;
 pub mod workers;

@@ -1,6 +1,6 @@
 //! What was measured, for people and for scripts.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use hdrhistogram::Histogram;
 use longshore_common::program::VERSION;
@@ -47,7 +47,7 @@ pub struct Figures {
 /// From one moment to another.
 #[derive(Debug, Serialize)]
 pub struct Latency {
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     pub p50_ms: f64,
     pub p99_ms: f64,
     pub max_ms: f64,
@@ -76,9 +76,15 @@ pub struct Memory {
 
 impl Latency {
     /// From microseconds.
-    pub fn of(what: &'static str, micros: &Histogram<u64>) -> Self {
+    pub fn of(what: impl Into<Cow<'static, str>>, micros: &Histogram<u64>) -> Self {
         let ms = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1000.0;
-        Self { what, p50_ms: ms(micros.value_at_quantile(0.5)), p99_ms: ms(micros.value_at_quantile(0.99)), max_ms: ms(micros.max()), samples: micros.len() }
+        Self {
+            what: what.into(),
+            p50_ms: ms(micros.value_at_quantile(0.5)),
+            p99_ms: ms(micros.value_at_quantile(0.99)),
+            max_ms: ms(micros.max()),
+            samples: micros.len(),
+        }
     }
 }
 
@@ -119,7 +125,8 @@ impl Figures {
         if let Some(rate) = self.jobs_per_second {
             let _ = write!(text, " {} jobs/s", output::grouped(whole(rate)));
         }
-        for Latency { what, p50_ms, p99_ms, .. } in &self.latency {
+        // more than a few are for the table
+        for Latency { what, p50_ms, p99_ms, .. } in self.latency.iter().filter(|_| self.latency.len() < 5) {
             let _ = write!(text, "  {what} p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms");
         }
         for note in &self.notes {

@@ -1,6 +1,7 @@
 //! What is done to the programs, a file a scenario.
 
 pub mod batch;
+pub mod browse;
 pub mod cycle;
 pub mod drain;
 pub mod enqueue;

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use longshore_common::{job::JobView, store::read::Fields};
+use longshore_common::{
+    job::JobView,
+    store::read::{Fields, JobPage},
+};
 
 use super::filter::FilterArgs;
 use crate::{
@@ -31,12 +34,16 @@ pub struct ListArgs {
 pub async fn run(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let filter = args.filter.read()?;
     let fields = Fields { args: args.full, result: args.full };
-    // one more than asked for tells whether there is another page
-    let mut jobs = database::connect_to_schema().await?.list_jobs(&filter, fields, args.before, args.limit + 1).await?;
-    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let more = jobs.len() > limit;
-    jobs.truncate(limit);
-    let last = jobs.last().map(|job| job.id).filter(|_| more);
+    let store = database::connect_to_schema().await?;
+    let JobPage { items: mut jobs, next: mut last } = store.list_jobs(&filter, fields, args.before, args.limit).await?;
+    // a page may end before it is full, where few of very many jobs are meant
+    while let Some(before) = last
+        && let left @ 1.. = args.limit - i64::try_from(jobs.len())?
+    {
+        let page = store.list_jobs(&filter, fields, Some(before), left).await?;
+        jobs.extend(page.items);
+        last = page.next;
+    }
     if args.json {
         output::print_json(&List { items: jobs, next_cursor: last.map(|id| id.to_string()) })?;
     } else if jobs.is_empty() && filter.is_empty() {

@@ -46,6 +46,21 @@ async fn failed(api: &Api, jobs: &[Value], error: &str) -> Vec<i64> {
 }
 
 #[tokio::test]
+async fn a_search_that_takes_too_long_is_no_outage() {
+    let api = Api::start_with(&[("LONGSHORE_API__TIMEOUT", "2s")]).await;
+    api.enqueue(r#"{"kind": "echo"}"#).await;
+    api.sql.batch_execute("begin; lock table longshore.ready in access exclusive mode").await.expect("lock");
+    let (answer, health) = tokio::join!(api.post("/v1/jobs/cancel", r#"{"all": true}"#), api.get("/health"));
+    assert_eq!((answer.status, health.status), (503, 200), "{}", answer.text());
+    assert!(answer.json()["detail"].as_str().is_some_and(|detail| detail.ends_with("narrow it")), "{}", answer.text());
+    api.sql.batch_execute("commit").await.expect("unlock");
+    assert_eq!(api.read("/v1/jobs?state=available").await["items"].as_array().map(Vec::len), Some(1), "nothing was changed");
+    let answer = api.post("/v1/jobs/cancel", r#"{"all": true}"#).await;
+    assert_eq!((answer.status, answer.json()["count"].as_i64()), (200, Some(1)), "{}", answer.text());
+    api.finish().await;
+}
+
+#[tokio::test]
 async fn from_waiting_to_cancelled_to_retried_to_deleted() {
     let api = Api::start().await;
     let jobs: Vec<Value> = (0..12).map(|n| json!({"kind": "k", "queue": format!("q{}", n % 2), "tags": [format!("t{}", n % 3)], "meta": {"n": n}})).collect();

@@ -16,7 +16,7 @@ use crate::{
 const EVERYWHERE: Duration = Duration::from_secs(5);
 
 /// Every route, and what it wants; `None`: any key.
-const ROUTES: [(&str, &str, Option<Scope>); 23] = [
+const ROUTES: [(&str, &str, Option<Scope>); 24] = [
     ("POST", "/v1/jobs", Some(Scope::Enqueue)),
     ("POST", "/v1/jobs/batch", Some(Scope::Enqueue)),
     ("GET", "/v1/jobs", Some(Scope::Read)),
@@ -26,6 +26,7 @@ const ROUTES: [(&str, &str, Option<Scope>); 23] = [
     ("GET", "/v1/jobs/{id}/logs", Some(Scope::Read)),
     ("GET", "/v1/queues/{name}", Some(Scope::Read)),
     ("GET", "/v1/workers", Some(Scope::Read)),
+    ("GET", "/v1/stats", Some(Scope::Read)),
     ("GET", "/v1/events", Some(Scope::Read)),
     ("GET", "/v1/failures", Some(Scope::Read)),
     ("POST", "/logout", None),

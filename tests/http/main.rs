@@ -28,4 +28,5 @@ mod problems;
 mod queues_settings;
 mod queues_workers;
 mod schema;
+mod stats;
 mod waiting;

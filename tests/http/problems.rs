@@ -333,6 +333,7 @@ async fn paths_and_methods() {
         ("/v1/queues/default/resume", "POST"),
         ("/v1/queues/default", "DELETE, GET, HEAD, PUT"),
         ("/v1/workers", "GET, HEAD"),
+        ("/v1/stats", "GET, HEAD"),
         ("/v1/events", "GET, HEAD"),
         ("/livez", "GET, HEAD"),
         ("/readyz", "GET, HEAD"),

@@ -84,7 +84,7 @@ async fn every_call_takes_the_states_it_goes_with() {
 #[tokio::test]
 async fn every_filter_takes_what_a_list_shows() {
     let f = lists::filled().await;
-    let listed = f.store.list_jobs(&JobFilter::default(), Fields::default(), None, 1000).await.expect("list");
+    let listed = f.store.list_jobs(&JobFilter::default(), Fields::default(), None, 1000).await.expect("list").items;
     for filter in lists::filters(&listed) {
         for call in [Call::Cancel, Call::Retry, Call::Delete] {
             let expected: BTreeSet<i64> = listed.iter().filter(|view| lists::holds(&filter, view) && view.state.on(call).is_ok()).map(|view| view.id).collect();

@@ -268,11 +268,21 @@ async fn groups_say_all_that_there_is() {
             assert_eq!(group.fingerprint.0, fingerprint(&f, last.3).await);
             // and lists find the same jobs by it
             let filter = JobFilter { fingerprint: Some(group.fingerprint), kinds: vec![group.kind.clone()], queues: names(&queues), ..JobFilter::default() };
-            let listed = f.store.list_jobs(&filter, Fields::default(), None, 1000).await.expect("list");
+            let listed = f.store.list_jobs(&filter, Fields::default(), None, 1000).await.expect("list").items;
             assert_eq!(listed.iter().rev().map(|job| job.id).collect::<Vec<_>>(), jobs.iter().map(|job| job.0).collect::<Vec<_>>(), "{group:?}");
             let failed_only = JobFilter { states: vec![JobState::Failed], ..filter.clone() };
-            assert_eq!(i64::try_from(f.store.list_jobs(&failed_only, Fields::default(), None, 1000).await.expect("list").len()).expect("few"), group.failed);
-            let page = f.store.list_jobs(&filter, Fields::default(), Some(last.0), 1).await.expect("list");
+            assert_eq!(
+                i64::try_from(f.store.list_jobs(&failed_only, Fields::default(), None, 1000).await.expect("list").items.len()).expect("few"),
+                group.failed
+            );
+            let neither = JobFilter { states: vec![JobState::Available, JobState::Cancelled], ..filter.clone() };
+            assert!(f.store.list_jobs(&neither, Fields::default(), None, 1000).await.expect("list").items.is_empty());
+            let waiting = JobFilter { states: vec![JobState::Available, JobState::Retryable], ..filter.clone() };
+            assert_eq!(
+                i64::try_from(f.store.list_jobs(&waiting, Fields::default(), None, 1000).await.expect("list").items.len()).expect("few"),
+                group.retryable
+            );
+            let page = f.store.list_jobs(&filter, Fields::default(), Some(last.0), 1).await.expect("list").items;
             assert_eq!(page.first().map(|job| job.id), jobs.iter().rev().nth(1).map(|job| job.0), "page by page");
         }
     }

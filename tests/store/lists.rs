@@ -94,7 +94,7 @@ pub fn filters(all: &[JobView]) -> Vec<JobFilter> {
 #[tokio::test]
 async fn every_filter_finds_what_it_says_newest_first() {
     let f = filled().await;
-    let all = f.store.list_jobs(&JobFilter::default(), Fields::default(), None, 1000).await.expect("list");
+    let all = f.store.list_jobs(&JobFilter::default(), Fields::default(), None, 1000).await.expect("list").items;
     assert_eq!(all.len(), 120);
     assert!(all.is_sorted_by(|a, b| a.id > b.id));
     let filters = filters(&all);
@@ -104,7 +104,7 @@ async fn every_filter_finds_what_it_says_newest_first() {
         // page by page
         let (mut ids, mut before) = (Vec::new(), None);
         loop {
-            let page = f.store.list_jobs(&filter, Fields::default(), before, 7).await.expect("list");
+            let page = f.store.list_jobs(&filter, Fields::default(), before, 7).await.expect("list").items;
             ids.extend(page.iter().map(|v| v.id));
             before = page.last().map(|v| v.id);
             if page.len() < 7 {

@@ -15,6 +15,7 @@ mod failures;
 mod fixture;
 mod keys;
 mod lists;
+mod lists_large;
 mod notes;
 mod older;
 mod queues;

@@ -88,7 +88,7 @@ async fn what_the_holder_tells_is_kept_and_shown() {
     assert_eq!(f.logs(lease.id).await, [log(1, "one\ntwo \u{fffd}and\n")]);
     assert_eq!(f.store.checkpoint(lease.id).await.expect("read"), Some(json("[2]")));
     let list = f.store.list_jobs(&JobFilter::default(), Fields::default(), None, 10).await.expect("list");
-    assert_eq!((list[0].progress.clone(), list[0].checkpoint.clone()), (Some(json(r#"{"done": 1}"#)), Some(json("[2]"))));
+    assert_eq!((list.items[0].progress.clone(), list.items[0].checkpoint.clone()), (Some(json(r#"{"done": 1}"#)), Some(json("[2]"))));
     f.note(lease, notes(None, Some("null"), "")).await;
     assert_eq!(f.store.checkpoint(lease.id).await.expect("read"), None, "null is none");
     // and everything stays when the job has ended

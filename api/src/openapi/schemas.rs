@@ -5,6 +5,7 @@ mod events;
 mod failures;
 mod jobs;
 mod queues;
+mod stats;
 
 use longshore_common::store::workers::WorkerView;
 use poem_openapi::registry::{MetaSchema, Registry};

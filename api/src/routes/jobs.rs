@@ -11,6 +11,7 @@ use longshore_common::{
         StoreError,
         enqueue::{Enqueued, Origin, Rules},
         once::OnceRequest,
+        read::JobPage,
     },
 };
 use poem::http::StatusCode;
@@ -168,21 +169,17 @@ impl JobRoutes {
 
     /// List jobs
     ///
-    /// Newest first. args and results are left out unless `fields` asks for them. With a key that is limited to queues: the
-    /// jobs of those. Scope: `read`.
+    /// Newest first. args and results are left out unless `fields` asks for them. Where few of very many jobs meet the filter, a
+    /// page may hold fewer than `limit`, none even, and have a `next_cursor`: the search goes on there. With a key that is limited
+    /// to queues: the jobs of those. Scope: `read`.
     #[oai(path = "/v1/jobs", method = "get")]
     async fn list(&self, caller: Caller<Read>, query: JobQuery) -> Result<Output<Page<JobView>>, Refusal<Listing>> {
         let mut list = List::parse(&query.0)?;
         list.narrow(&caller)?;
         let List { filter, fields, before, limit } = list;
         let store = self.0.store()?;
-        // one more than asked for says whether there is more
-        let mut items = store.list_jobs(&filter, fields, before, limit + 1).await?;
-        let asked_for = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = items.len() > asked_for;
-        items.truncate(asked_for);
-        let next_cursor = items.last().filter(|_| more).map(|job| cursor::encode(job.id));
-        Ok(Output(Page { items, next_cursor }))
+        let JobPage { items, next } = store.list_jobs(&filter, fields, before, limit).await?;
+        Ok(Output(Page { items, next_cursor: next.map(cursor::encode) }))
     }
 
     /// Read a job

@@ -41,16 +41,17 @@ create view longshore.jobs as
        order by a.lease desc limit 1) last on f.id is null;
 comment on view longshore.jobs is 'all jobs: waiting, running and finished as one';
 
+-- The lateral joins keep the first fifty of a million a matter of fifty probes.
 create view longshore.failures as
   select j.id, j.queue, j.kind, j.state, j.attempt || '/' || j.max_attempts as attempt,
          coalesce(j.finished_at, j.run_at)::timestamptz(0) as "failed or next try", left(j.error, 60) as error,
          lpad(to_hex(f.fingerprint), 16, '0') as fingerprint
-    from longshore.finished f join longshore.jobs j on j.id = f.id
+    from longshore.finished f cross join lateral (select * from longshore.jobs i where i.id = f.id offset 0) j
    where f.state = 'failed'
   union all
   select j.id, j.queue, j.kind, j.state, j.attempt || '/' || j.max_attempts, j.run_at::timestamptz(0), left(j.error, 60),
          lpad(to_hex(s.fingerprint), 16, '0')
-    from longshore.scheduled s join longshore.jobs j on j.id = s.id
+    from longshore.scheduled s cross join lateral (select * from longshore.jobs i where i.id = s.id offset 0) j
    where s.attempt > 0;
 comment on view longshore.failures is 'failed jobs, and those that wait for another attempt; errors of one cause have one fingerprint';
 
@@ -58,19 +59,21 @@ create view longshore.queues_overview as
   select q.name as queue, l.kind,
          (select count(*) from (select from longshore.ready r where r.lane = l.lane limit 10001) c) as available,
          (select count(*) from longshore.running x where x.lane = l.lane) as running,
-         (select count(*) from longshore.scheduled s where s.lane = l.lane and s.attempt = 0) as scheduled,
-         (select count(*) from longshore.scheduled s where s.lane = l.lane and s.attempt > 0) as retryable,
+         s.scheduled, s.retryable,
          t.succeeded, t.failed, t.cancelled, q.paused_at is not null as paused,
          (select date_trunc('milliseconds', now() - min(h.run_at)) from
            (select r.run_at from longshore.ready r where r.lane = l.lane order by r.lane, r.priority, r.run_at limit 1) h) as "oldest waits"
     from longshore.queues q
     join longshore.lanes l using (queue)
+   cross join lateral (
+      select count(*) filter (where c.attempt = 0) as scheduled, count(*) filter (where c.attempt > 0) as retryable
+        from (select i.attempt from longshore.scheduled i where i.lane = l.lane limit 10001) c) s
     left join lateral (
       select coalesce(sum(n) filter (where state = 'succeeded'), 0) as succeeded, coalesce(sum(n) filter (where state = 'failed'), 0) as failed,
              coalesce(sum(n) filter (where state = 'cancelled'), 0) as cancelled
         from longshore.tally where tally.lane = l.lane) t on true
    where longshore.is_there(q.queue, q.deleted_at);
-comment on view longshore.queues_overview is 'queues and kinds, how many jobs of them stand where (available is counted to 10001), and how long the first waits';
+comment on view longshore.queues_overview is 'queues and kinds, how many jobs of them stand where (what waits is counted to 10001), and how long the first waits';
 
 create view longshore.workers_overview as
   select w.name as worker, w.host, w.version, array_to_string(w.queues, ',') as queues, array_to_string(w.kinds, ',') as kinds,

@@ -74,9 +74,9 @@ end $$;
 comment on function longshore.failure_groups is 'failed jobs, and those that wait for another attempt, by kind and by what their errors have in common';
 
 -- What failed before there were fingerprints gets them, once: as long as there is none at all. The newest 10,000, which takes a
--- second or two; what failed earlier stays out of the groups. Indexes: finished_failures, scheduled_failures, finished_unhappy.
+-- second or two; what failed earlier stays out of the groups. Indexes: finished_failures, scheduled_failures, finished_failed.
 -- What waits for its next attempt gets its own when that fails.
 update longshore.finished f set fingerprint = longshore.fingerprint(f.error)
  where not exists (select from longshore.finished x where x.fingerprint is not null)
    and not exists (select from longshore.scheduled x where x.fingerprint is not null)
-   and f.id = any(array(select i.id from longshore.finished i where i.state <> 'succeeded' and i.state = 'failed' order by i.state desc, i.id desc limit 10000));
+   and f.id = any(array(select i.id from longshore.finished i where i.state = 'failed' order by i.id desc limit 10000));

@@ -57,6 +57,18 @@ impl JobFilter {
         *self == Self::default()
     }
 
+    /// Whether it asks for times at which jobs finished.
+    pub fn is_timed(&self) -> bool {
+        self.finished_after.is_some() || self.finished_before.is_some()
+    }
+
+    /// In which states a job can meet it, each once; none: in any. Only what is finished has a time of that.
+    pub fn possible_states(&self) -> Vec<JobState> {
+        let timed = self.is_timed();
+        let given = |state: &JobState| if self.states.is_empty() { timed } else { self.states.contains(state) };
+        JobState::ALL.into_iter().filter(|state| given(state) && (!timed || state.is_finished())).collect()
+    }
+
     /// Whether a field may have several values.
     pub fn repeats(field: &str) -> bool {
         matches!(field, "state" | "queue" | "kind" | "tag")

@@ -1,11 +1,15 @@
 //! What `longshore bench` and `longshore doctor` look at: the server, the whole of the data. Everything here reads or
 //! clears whole tables; nothing that serves jobs uses it.
 
+mod fill;
+
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
 use super::{Statement, Store, StoreError, statement};
+
+pub use self::fill::{Filling, Ground, VIEWS, View};
 
 const SERVER: Statement = statement!("ask for the server's version", "bench/server.sql");
 const VIOLATIONS: Statement = statement!("look for violations", "bench/violations.sql");

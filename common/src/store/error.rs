@@ -41,6 +41,13 @@ pub enum StoreError {
         /// Which.
         queue: String,
     },
+    /// The search for jobs took longer than a statement may, though the database is there: the filter leads to too many that do
+    /// not meet it.
+    #[error("could not {what} in time, though the database is there")]
+    TooWide {
+        /// What was tried.
+        what: &'static str,
+    },
     /// The database refused a statement: a value that it cannot take, or a fault of ours.
     #[error("the database refused to {what}")]
     Refused {

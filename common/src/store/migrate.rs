@@ -36,7 +36,8 @@ const ROUTINES: &[(&str, &str)] = &[
     ("11_queues", include_str!("../../sql/routines/11_queues.sql")),
     ("12_failures", include_str!("../../sql/routines/12_failures.sql")),
     ("13_notes", include_str!("../../sql/routines/13_notes.sql")),
-    ("14_roles", include_str!("../../sql/routines/14_roles.sql")),
+    ("14_activity", include_str!("../../sql/routines/14_activity.sql")),
+    ("15_roles", include_str!("../../sql/routines/15_roles.sql")),
 ];
 
 /// What a program may do with the schema it finds.

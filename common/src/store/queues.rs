@@ -66,6 +66,20 @@ pub struct Counts {
     pub cancelled: i64,
 }
 
+impl Counts {
+    /// Adds those of another queue.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.scheduled += other.scheduled;
+        self.available += other.available;
+        self.running += other.running;
+        self.retryable += other.retryable;
+        self.blocked += other.blocked;
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+    }
+}
+
 /// What became of a queue that was to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deleted {

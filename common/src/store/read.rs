@@ -1,9 +1,16 @@
 //! Reading: one job, lists of jobs. All of it is the view `longshore.jobs`, driven by the narrowest index that a
 //! filter has.
 
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::{Statement, Store, StoreError, field, filter, query_on, statement};
+use super::{
+    Statement, Store, StoreError, field,
+    filter::{self, Step},
+    query_on, statement,
+};
 use crate::{
     job::{AttemptView, JobFilter, JobState, JobView, OutcomeKind, view::Seconds},
     json::RawJson,
@@ -11,6 +18,17 @@ use crate::{
 
 const GET: Statement = statement!("read a job", "jobs/get.sql");
 const HISTORY: Statement = statement!("read the history of a job", "jobs/history.sql");
+const ID_AT: Statement = statement!("find the jobs of a time", "jobs/id_at.sql");
+
+/// How long a page is looked for.
+const SEARCH: Duration = Duration::from_secs(1);
+/// Ids that one statement of a list looks at, at most.
+const WINDOW: i64 = 20_000;
+/// How long a transaction that enqueues may stand open and its jobs still be found by the time at which they were enqueued,
+/// among more than [`NEAR`] others.
+const APART: Duration = Duration::from_mins(1);
+/// Ids beyond that, between which jobs are looked for whatever their times are.
+const NEAR: i64 = 5000;
 
 /// Which of the large fields a list shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,6 +37,15 @@ pub struct Fields {
     pub args: bool,
     /// `result`
     pub result: bool,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone)]
+pub struct JobPage {
+    /// Newest first.
+    pub items: Vec<JobView>,
+    /// It goes on below this id; `None`: that was all.
+    pub next: Option<i64>,
 }
 
 impl Store {
@@ -50,14 +77,65 @@ impl Store {
 
     /// Jobs by filter, newest first, with ids below `before`.
     ///
+    /// It walks the narrowest index that the filter has in steps, and ends early where that takes longer than [`SEARCH`]: then
+    /// the page holds less than it could, and the next one goes on from there.
+    ///
     /// # Errors
     /// Where the database is away.
-    pub async fn list_jobs(&self, filter: &JobFilter, fields: Fields, before: Option<i64>, limit: i64) -> Result<Vec<JobView>, StoreError> {
-        if filter.of_none {
-            return Ok(Vec::new());
+    pub async fn list_jobs(&self, filter: &JobFilter, fields: Fields, before: Option<i64>, limit: i64) -> Result<JobPage, StoreError> {
+        let began = Instant::now();
+        let mut page = JobPage { items: Vec::new(), next: None };
+        if filter.of_none || filter.is_timed() && filter.possible_states().is_empty() {
+            return Ok(page);
         }
-        let rows = self.select("list jobs", &filter::list(filter, before.unwrap_or(i64::MAX), limit)).await?;
-        rows.iter().map(|row| view(row, fields)).collect()
+        let ended = filter.is_timed() && self.few_ended(filter).await?;
+        let (mut before, after) = self.ids_of(filter, before.unwrap_or(i64::MAX)).await?;
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut window = (limit + 1) * 4;
+        loop {
+            // one more than asked for says whether there is more
+            let step = Step { before, after, window, limit: limit + 1 - i64::try_from(page.items.len()).unwrap_or(limit) };
+            let rows = self.select("list jobs", &filter::list(filter, step, ended)).await?;
+            let Some(first) = rows.first() else { return Ok(page) };
+            let (reached, seen): (i64, i64) = (first.get("reached"), first.get("seen"));
+            for row in rows.iter().filter(|row| row.get::<_, Option<i64>>("id").is_some()) {
+                page.items.push(view(row, fields)?);
+            }
+            if page.items.len() > most {
+                page.items.truncate(most);
+                page.next = page.items.last().map(|job| job.id);
+                return Ok(page);
+            } else if seen < window || reached <= after {
+                return Ok(page);
+            } else if began.elapsed() > SEARCH {
+                page.next = Some(reached);
+                return Ok(page);
+            }
+            before = reached;
+            window = (window * 8).min(WINDOW);
+        }
+    }
+
+    /// Whether so little finished within the filter's times that it is best read by that.
+    async fn few_ended(&self, filter: &JobFilter) -> Result<bool, StoreError> {
+        let rows = self.select("count finished jobs", &filter::ended(filter, WINDOW)).await?;
+        Ok(rows.first().is_some_and(|row| row.get::<_, i64>(0) < WINDOW))
+    }
+
+    /// Between which ids the jobs are that were enqueued in the filter's times: below the first, above the second. Ids and
+    /// times go together but for jobs whose transaction stood open for long, so it is [`APART`] and [`NEAR`] ids more.
+    async fn ids_of(&self, filter: &JobFilter, before: i64) -> Result<(i64, i64), StoreError> {
+        let id_at = async |time: Timestamp| -> Result<Option<i64>, StoreError> { Ok(self.query_one(ID_AT, &[&time]).await?.get(0)) };
+        // what has finished before a time was enqueued before it
+        let below = match [filter.created_before, filter.finished_before].into_iter().flatten().min().map(|time| time.saturating_add(APART)) {
+            Some(Ok(time)) => id_at(time).await?.map_or(before, |id| before.min(id.saturating_add(NEAR))),
+            _ => before,
+        };
+        let above = match filter.created_after.map(|time| time.saturating_sub(APART)) {
+            Some(Ok(time)) => id_at(time).await?.map_or(0, |id| id - NEAR),
+            _ => 0,
+        };
+        Ok((below, above))
     }
 }
 

@@ -63,7 +63,7 @@ impl Schema for QueueView {
                 ("defaults", defaults, "What counts where a job is silent."),
                 ("retention", retention, "How long a finished job is kept; gone within a minute after that."),
                 ("on_failed", nullable(NewJob::schema()), "The job that follows each one of it that fails, as in NewJob; null: none."),
-                ("counts", counts, "Jobs by state; of waiting jobs exact to 10,000 a kind."),
+                ("counts", counts, "Jobs by state; of waiting jobs exact to 10,000."),
                 ("estimated", flag(), "Whether one of the counts is an estimate."),
                 ("oldest_available_age", nullable(number()), "Seconds that the longest waiting available job has waited; null: none waits."),
                 ("workers", count(), "Live workers that serve it."),

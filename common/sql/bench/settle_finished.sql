@@ -1,0 +1,2 @@
+-- bench/settle_finished
+vacuum (analyze) longshore.finished

@@ -1,0 +1,2 @@
+-- bench/settle_job_data
+vacuum (analyze) longshore.job_data
