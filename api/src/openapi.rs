@@ -25,9 +25,9 @@ use serde::Serialize;
 pub use self::{
     body::{BatchBody, ChangeBody, JobBody, JsonBody, LoginBody, QueueBody},
     caller::{Admin, Any, Caller, Enqueue, Read},
-    query::{EventQuery, FailureQuery, IdempotencyKey, JobQuery, PurgeQuery, WaitQuery, asks_to_wait, header_fault},
+    query::{FromQuery, IdempotencyKey, Query, each_parameter, header_fault},
     schema::Schema,
-    schemas::{BulkCall, BulkRetry},
+    schemas::{BulkCall, BulkRetry, event_query, failure_query, job_query, purge_query, wait_query},
 };
 use crate::problem::{self, ApiError, Kind};
 

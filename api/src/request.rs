@@ -20,8 +20,8 @@ use uuid::Builder;
 use crate::{
     auth::{self, Keys},
     guard::Guard,
-    openapi,
     problem::{self, ApiError, Cause},
+    waiting::AskedWait,
 };
 
 /// The header that carries a request's id, both ways.
@@ -58,7 +58,7 @@ impl<E: Endpoint<Output = Response>> EveryRequest<E> {
 
     async fn answer(&self, request: Request) -> Response {
         // what it asks to wait comes on top
-        let limit = self.timeout + openapi::asks_to_wait(&request);
+        let limit = self.timeout + AskedWait::of(&request);
         let work = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         match tokio::time::timeout(limit, work).await {
             Ok(Ok(Ok(response))) => response,

@@ -10,15 +10,25 @@ use std::{
     time::Duration,
 };
 
-use longshore_common::store::{Store, StoreError, listen::Channel};
+use longshore_common::{
+    duration,
+    store::{Store, StoreError, listen::Channel},
+};
+use poem::Request;
+use poem_openapi::registry::MetaSchemaRef;
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::problem::ApiError;
+use crate::{
+    openapi::{self, FromQuery, each_parameter},
+    problem::ApiError,
+};
 
+/// How long a request may wait at most.
+const MAX_WAIT: Duration = Duration::from_mins(1);
 /// Requests that may wait at once.
 const MAX_WAITING: usize = 20_000;
 /// How often to look for ended jobs that were not heard of.
@@ -29,6 +39,41 @@ const LOOK_AT: usize = 1000;
 const WATCHED_FOR: Duration = Duration::from_mins(4);
 /// How long to go on listening when nobody waits any more: the next one probably comes soon.
 const LINGER: Duration = Duration::from_mins(1);
+
+/// How long a request asks to wait for its job; `None`: not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskedWait(pub Option<Duration>);
+
+impl FromQuery for AskedWait {
+    fn parameters() -> MetaSchemaRef {
+        openapi::wait_query()
+    }
+
+    fn parse(query: &str) -> Result<Self, ApiError> {
+        let mut wait = None;
+        each_parameter(
+            query,
+            |_| false,
+            |key, value| match key {
+                "wait" => length(value).map(|length| wait = Some(length)),
+                _ => Err("is not known here; there is wait".to_owned()),
+            },
+        )?;
+        Ok(Self(wait.filter(|wait| !wait.is_zero())))
+    }
+}
+
+impl AskedWait {
+    /// How much longer than others a request may take.
+    pub fn of(request: &Request) -> Duration {
+        Self::parse(request.uri().query().unwrap_or_default()).ok().and_then(|asked| asked.0).unwrap_or_default()
+    }
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    let length = text.parse().map_or_else(|_| duration::parse(text), duration::from_seconds)?;
+    if length <= MAX_WAIT { Ok(length) } else { Err(format!("must be from 0s to {}", duration::display(MAX_WAIT))) }
+}
 
 /// Who waits for which jobs.
 #[derive(Debug)]

@@ -72,6 +72,18 @@ impl Api {
         (api, made)
     }
 
+    /// Another API on the same database, and what stops it.
+    pub async fn beside(&self) -> (RunningApi, CancellationToken) {
+        let stop = CancellationToken::new();
+        let other = longshore_api::start(&settings(self.database.url(), &[]), stop.clone()).expect("it starts");
+        eventually("the other API is ready", SOON, async || {
+            let answer = http::request(other.address, "GET", "/readyz", &[], b"").await;
+            if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+        })
+        .await;
+        (other, stop)
+    }
+
     /// Stops the API, and looks at what it leaves behind: the law of conservation, and no connection.
     pub async fn finish(self) {
         let rows = self.sql.query("select id, what from longshore.violations limit 20", &[]).await.expect("ask for violations");

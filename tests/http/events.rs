@@ -5,11 +5,9 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 use longshore_common::{
     key::{KeyName, Scope},
     outcome::Outcome,
-    settings::Settings,
     store::Store,
 };
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{Api, JSON, SOON, create_key, problem},
@@ -87,19 +85,6 @@ impl Watcher {
             assert!(told.data["at"].is_string());
         }
     }
-}
-
-async fn second_api(api: &Api) -> (longshore_api::RunningApi, CancellationToken) {
-    let env = [("LONGSHORE_DATABASE__URL", api.database.url()), ("LONGSHORE_API__LISTEN", "127.0.0.1:0")];
-    let settings = Settings::from_environment(env.map(|(name, value)| (name.to_owned(), value.to_owned())).into()).expect("fine");
-    let stop = CancellationToken::new();
-    let second = longshore_api::start(&settings, stop.clone()).expect("it starts");
-    eventually("the other API is ready", SOON, async || {
-        let answer = http::request(second.address, "GET", "/readyz", &[], b"").await;
-        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
-    })
-    .await;
-    (second, stop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,7 +227,7 @@ async fn who_comes_back_goes_on_where_it_was_also_at_another_api() {
         told.push(watcher.next().await);
     }
     assert_eq!(told.iter().map(|told| told.data["job_id"].as_i64().expect("a job")).collect::<Vec<_>>(), ids);
-    let (second, stop) = second_api(&api).await;
+    let (second, stop) = api.beside().await;
     for address in [api.address, second.address] {
         for seen in 0..told.len() {
             let mut back = Watcher::open(address, "/v1/events", &[("last-event-id", &told[seen].id.to_string())]).await;
@@ -293,7 +278,7 @@ async fn the_order_is_that_of_commits() {
     watcher.next_are(&[("job.enqueued", second, Some(0))]).await;
 
     // many at once, watched at two APIs: all see the same, in the same order, each once
-    let (other, stop) = second_api(&api).await;
+    let (other, stop) = api.beside().await;
     let mut others = Watcher::open(other.address, "/v1/events", &[]).await;
     let (writers, each) = (8, 100);
     let tasks: Vec<_> = (0..writers)

@@ -1,15 +1,11 @@
 //! `Idempotency-Key`: the same request again gets its first answer, and nothing is done twice.
 
-use longshore_common::{key::Scope, outcome::Outcome, settings::Settings};
+use longshore_common::{key::Scope, outcome::Outcome};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Api, JSON, NDJSON, SOON, create_key, problem},
-    support::{
-        eventually::eventually,
-        http::{self, Response},
-    },
+    api::{Api, JSON, NDJSON, create_key, problem},
+    support::http::{self, Response},
 };
 
 const JOB: &str = r#"{"kind": "echo", "args": {"a": 1.50}, "tags": ["t"]}"#;
@@ -163,15 +159,7 @@ async fn callers_have_keys_of_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_at_once_is_done() {
     let api = Api::start().await;
-    let env = [("LONGSHORE_DATABASE__URL", api.database.url()), ("LONGSHORE_API__LISTEN", "127.0.0.1:0")];
-    let settings = Settings::from_environment(env.map(|(name, value)| (name.to_owned(), value.to_owned())).into()).expect("fine");
-    let stop = CancellationToken::new();
-    let second = longshore_api::start(&settings, stop.clone()).expect("it starts");
-    eventually("the other API is ready", SOON, async || {
-        let answer = http::request(second.address, "GET", "/readyz", &[], b"").await;
-        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
-    })
-    .await;
+    let (second, stop) = api.beside().await;
     let addresses = [api.address, second.address];
     let (mut refused, rounds) = (0, 100);
     for round in 0..rounds {

@@ -1,12 +1,8 @@
 //! Query strings and headers as arguments of handlers: they describe themselves in the document.
 
-use std::{marker::PhantomData, time::Duration};
+use std::borrow::Cow;
 
-use longshore_common::{
-    duration,
-    fault::{Fault, Faults, token},
-    job::QueueName,
-};
+use longshore_common::fault::{Fault, Faults, token};
 use poem::{Request, RequestBody, Result};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -15,58 +11,28 @@ use poem_openapi::{
 use url::form_urlencoded;
 
 use super::schemas;
-use crate::{problem::ApiError, routes::events::EventFilter};
+use crate::problem::ApiError;
 
-/// How long a request may wait for its job at most.
-const MAX_WAIT: Duration = Duration::from_mins(1);
 /// Characters of an idempotency key at most.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
-/// A query string of which the document says what it may have, not yet read.
-#[derive(Debug)]
-pub struct Query<D>(pub String, PhantomData<D>);
-
-/// A description of a query string.
-pub trait Described: Send + Sync {
+/// What a query string may ask for.
+pub trait FromQuery: Sized + Send {
     /// A property a parameter.
     fn parameters() -> MetaSchemaRef;
+
+    /// Reads a query string.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`], all faults at once.
+    fn parse(query: &str) -> Result<Self, ApiError>;
 }
 
-/// Of a list of jobs.
+/// A query string.
 #[derive(Debug)]
-pub enum OfJobs {}
-impl Described for OfJobs {
-    fn parameters() -> MetaSchemaRef {
-        schemas::job_query()
-    }
-}
+pub struct Query<T>(pub T);
 
-/// Of a list of failures.
-#[derive(Debug)]
-pub enum OfFailures {}
-impl Described for OfFailures {
-    fn parameters() -> MetaSchemaRef {
-        schemas::failure_query()
-    }
-}
-
-/// Of what deletes a queue.
-#[derive(Debug)]
-pub enum OfPurge {}
-impl Described for OfPurge {
-    fn parameters() -> MetaSchemaRef {
-        schemas::purge_query()
-    }
-}
-
-/// The query string of a list of jobs.
-pub type JobQuery = Query<OfJobs>;
-/// The query string of a list of failures.
-pub type FailureQuery = Query<OfFailures>;
-/// The query string of what deletes a queue.
-pub type PurgeQuery = Query<OfPurge>;
-
-impl<'a, D: Described> ApiExtractor<'a> for Query<D> {
+impl<'a, T: FromQuery> ApiExtractor<'a> for Query<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
     type ParamType = ();
     type ParamRawType = ();
@@ -76,58 +42,29 @@ impl<'a, D: Described> ApiExtractor<'a> for Query<D> {
     }
 
     fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(D::parameters())
+        Some(T::parameters())
     }
 
     async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        Ok(Self(request.uri().query().unwrap_or_default().to_owned(), PhantomData))
+        Ok(Self(T::parse(request.uri().query().unwrap_or_default())?))
     }
 }
 
-/// How long a request wants to wait for its job to end; `None`: not at all.
-#[derive(Debug)]
-pub struct WaitQuery(pub Option<Duration>);
-
-impl<'a> ApiExtractor<'a> for WaitQuery {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Query)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(schemas::wait_query())
-    }
-
-    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        let mut faults = Faults::default();
-        let mut wait = None;
-        for (key, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
-            let read = match &*key {
-                "wait" if wait.is_some() => Err("is given more than once".to_owned()),
-                "wait" => wait_of(&value).map(|length| wait = Some(length)),
-                _ => Err("is not known here; there is wait".to_owned()),
-            };
-            if let Err(why) = read {
-                faults.add(&token(&key), format!("query parameter: {why}"));
-            }
+/// Reads each parameter of a query string; those that do not repeat may be given once.
+///
+/// # Errors
+/// [`ApiError::Invalid`], all faults at once.
+pub fn each_parameter(query: &str, repeats: impl Fn(&str) -> bool, mut take: impl FnMut(&str, &str) -> Result<(), String>) -> Result<(), ApiError> {
+    let mut faults = Faults::default();
+    let mut seen: Vec<Cow<'_, str>> = Vec::new();
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        let read = if !repeats(&key) && seen.contains(&key) { Err("is given more than once".to_owned()) } else { take(&key, &value) };
+        if let Err(why) = read {
+            faults.add(&token(&key), format!("query parameter: {why}"));
         }
-        if faults.is_empty() { Ok(Self(wait.filter(|wait| !wait.is_zero()))) } else { Err(ApiError::Invalid(faults.into_vec()).into()) }
+        seen.push(key);
     }
-}
-
-fn wait_of(text: &str) -> Result<Duration, String> {
-    let length = text.parse().map_or_else(|_| duration::parse(text), duration::from_seconds)?;
-    if length <= MAX_WAIT { Ok(length) } else { Err(format!("must be from 0s to {}", duration::display(MAX_WAIT))) }
-}
-
-/// How much longer than others a request may take, by what it asks for.
-pub fn asks_to_wait(request: &Request) -> Duration {
-    let query = request.uri().query().unwrap_or_default();
-    let wait = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "wait");
-    wait.and_then(|(_, value)| wait_of(&value).ok()).unwrap_or_default()
+    if faults.is_empty() { Ok(()) } else { Err(ApiError::Invalid(faults.into_vec())) }
 }
 
 /// The header `Idempotency-Key`, if there is one.
@@ -164,49 +101,13 @@ pub fn header_fault(name: &str, detail: impl std::fmt::Display) -> ApiError {
     ApiError::Invalid(vec![Fault { pointer: String::new(), detail: format!("header {name}: {detail}").into() }])
 }
 
-/// The query string of events.
-#[derive(Debug)]
-pub struct EventQuery(pub EventFilter);
-
-impl<'a> ApiExtractor<'a> for EventQuery {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Query)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(schemas::event_query())
-    }
-
-    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        let mut filter = EventFilter::default();
-        let mut faults = Faults::default();
-        for (key, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
-            let name = || QueueName::new(&value).map(String::from); // kinds are named by the same rule
-            let read = match &*key {
-                "queue" => name().map(|name| filter.queues.insert(name)).map_err(ToString::to_string),
-                "kind" => name().map(|name| filter.kinds.insert(name)).map_err(ToString::to_string),
-                "job_id" => value.parse().map(|id| filter.job_ids.insert(id)).map_err(|_| format!("must be the id of a job, is \"{value}\"")),
-                _ => Err("is not known; there are queue, kind, job_id".to_owned()),
-            };
-            if let Err(why) = read {
-                faults.add(&token(&key), format!("query parameter: {why}"));
-            }
-        }
-        if faults.is_empty() { Ok(Self(filter)) } else { Err(ApiError::Invalid(faults.into_vec()).into()) }
-    }
-}
-
 /// A caller who asks for something must not be answered as if that had been done.
 pub(super) fn refuse_unknown(request: &Request, known: &[&str]) -> Result<(), ApiError> {
-    let mut faults = Faults::default();
-    for (key, _) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).filter(|(key, _)| !known.contains(&&**key)) {
-        faults.add(&token(&key), "query parameter: is not known here");
-    }
-    if faults.is_empty() { Ok(()) } else { Err(ApiError::Invalid(faults.into_vec())) }
+    each_parameter(
+        request.uri().query().unwrap_or_default(),
+        |_| true,
+        |key, _| if known.contains(&key) { Ok(()) } else { Err("is not known here".to_owned()) },
+    )
 }
 
 /// It is for what enqueues; whatever else has a body may be done twice without harm.

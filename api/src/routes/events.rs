@@ -8,14 +8,14 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use longshore_common::{key::Scope, store::events::Event};
+use longshore_common::{job::QueueName, key::Scope, store::events::Event};
 use poem::web::sse;
-use poem_openapi::{OpenApi, param::Header};
+use poem_openapi::{OpenApi, param::Header, registry::MetaSchemaRef};
 
 use crate::{
     auth::Access,
     feed::{Next, Reader},
-    openapi::{Caller, EventQuery, EventStream, Listing, Read, Refusal, header_fault},
+    openapi::{self, Caller, EventStream, FromQuery, Listing, Query, Read, Refusal, each_parameter, header_fault},
     problem::ApiError,
     state::State,
 };
@@ -52,14 +52,14 @@ impl EventRoutes {
     async fn watch(
         &self,
         caller: Caller<Read>,
-        query: EventQuery,
+        query: Query<EventFilter>,
         /// The `id` of the last event that was seen, up to five minutes ago; without it, what happens from now on.
         #[oai(name = "last-event-id")]
         last_event_id: Header<Option<String>>,
     ) -> Result<EventStream, Refusal<Listing>> {
         let state = self.0.clone();
         state.store()?;
-        let EventQuery(mut filter) = query;
+        let mut filter = query.0;
         for queue in &filter.queues {
             caller.want_queue(queue, Scope::Read, || "/queue".to_owned())?;
         }
@@ -121,6 +121,28 @@ impl Watcher {
                 said.push_str(&sse::Event::message(data).id(upto.to_string()).event_type("gap").to_string());
             }
         }
+    }
+}
+
+impl FromQuery for EventFilter {
+    fn parameters() -> MetaSchemaRef {
+        openapi::event_query()
+    }
+
+    fn parse(query: &str) -> Result<Self, ApiError> {
+        let mut filter = Self::default();
+        let name = |value: &str| QueueName::new(value).map(String::from); // kinds are named by the same rule
+        let take = |key: &str, value: &str| {
+            match key {
+                "queue" => filter.queues.insert(name(value)?),
+                "kind" => filter.kinds.insert(name(value)?),
+                "job_id" => filter.job_ids.insert(value.parse().map_err(|_| format!("must be the id of a job, is \"{value}\""))?),
+                _ => return Err("is not known; there are queue, kind, job_id".to_owned()),
+            };
+            Ok(())
+        };
+        each_parameter(query, |_| true, take)?;
+        Ok(filter)
     }
 }
 

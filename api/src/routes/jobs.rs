@@ -26,9 +26,10 @@ use crate::{
     auth::Access,
     body, cursor,
     idempotency::{self, Answered},
-    openapi::{Awaiting, Caller, Enqueue, Enqueuing, IdempotencyKey, JobBody, JobQuery, Listing, Output, Read, Refusal, WaitQuery},
+    openapi::{Awaiting, Caller, Enqueue, Enqueuing, IdempotencyKey, JobBody, Listing, Output, Query, Read, Refusal},
     problem::ApiError,
     state::State,
+    waiting::AskedWait,
 };
 
 /// The routes of jobs.
@@ -123,7 +124,7 @@ impl JobRoutes {
     async fn enqueue(
         &self,
         caller: Caller<Enqueue>,
-        wait: WaitQuery,
+        wait: Query<AskedWait>,
         body: JobBody,
         #[oai(name = "idempotency-key")] key: IdempotencyKey,
         #[oai(name = "x-request-id")] request_id: Header<Option<String>>,
@@ -137,7 +138,7 @@ impl JobRoutes {
         let job = NewJob::parse(&text, "").map_err(ApiError::from)?;
         caller.want_queue(&job.queue, Scope::Enqueue, || "/queue".to_owned())?;
         let origin = origin(&caller, request_id.0, traceparent.0);
-        if wait.0.is_some() {
+        if wait.0.0.is_some() {
             state.waiting.prepare(store).await?;
         }
         let mut done = match once {
@@ -148,7 +149,7 @@ impl JobRoutes {
             }
         };
         drop((text, held_until_enqueued));
-        if let Some(wait) = wait.0 {
+        if let Some(wait) = wait.0.0 {
             // it is stored: whatever comes of the waiting, that is the answer
             let ended = state.when_ended(done.id, wait, || store.job(done.id), |job| job.state.is_finished()).await.unwrap_or_default();
             if let Some(job) = ended {
@@ -173,8 +174,8 @@ impl JobRoutes {
     /// page may hold fewer than `limit`, none even, and have a `next_cursor`: the search goes on there. With a key that is limited
     /// to queues: the jobs of those. Scope: `read`.
     #[oai(path = "/v1/jobs", method = "get")]
-    async fn list(&self, caller: Caller<Read>, query: JobQuery) -> Result<Output<Page<JobView>>, Refusal<Listing>> {
-        let mut list = List::parse(&query.0)?;
+    async fn list(&self, caller: Caller<Read>, query: Query<List>) -> Result<Output<Page<JobView>>, Refusal<Listing>> {
+        let mut list = query.0;
         list.narrow(&caller)?;
         let List { filter, fields, before, limit } = list;
         let store = self.0.store()?;
@@ -186,14 +187,14 @@ impl JobRoutes {
     ///
     /// With `wait`, when it has ended. Scope: `read`.
     #[oai(path = "/v1/jobs/:id", method = "get")]
-    async fn read(&self, caller: Caller<Read>, id: Path<String>, wait: WaitQuery) -> Result<Output<JobWithHistory>, Refusal<Awaiting>> {
+    async fn read(&self, caller: Caller<Read>, id: Path<String>, wait: Query<AskedWait>) -> Result<Output<JobWithHistory>, Refusal<Awaiting>> {
         let state = &*self.0;
         let number = job_id(&id.0)?;
         // one of another queue is told as if it was not there
         let reached = |(job, _): &(JobView, Vec<AttemptView>)| caller.reaches(&job.queue);
         let store = state.store()?;
         let mut found = store.job_with_history(number).await?.filter(reached);
-        if let (Some(wait), Some((job, _))) = (wait.0, &found)
+        if let (Some(wait), Some((job, _))) = (wait.0.0, &found)
             && !job.state.is_finished()
         {
             state.waiting.prepare(store).await?;

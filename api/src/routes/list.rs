@@ -1,9 +1,6 @@
 //! The query string of `GET /v1/jobs`: every parameter checked, every fault told.
 
-use std::borrow::Cow;
-
 use longshore_common::{
-    fault::{Faults, token},
     job::{
         JobFilter,
         filter::{self, integer},
@@ -11,9 +8,14 @@ use longshore_common::{
     key::Scope,
     store::read::Fields,
 };
-use url::form_urlencoded;
+use poem_openapi::registry::MetaSchemaRef;
 
-use crate::{auth::Access, cursor, problem::ApiError};
+use crate::{
+    auth::Access,
+    cursor,
+    openapi::{self, FromQuery, each_parameter},
+    problem::ApiError,
+};
 
 /// Items of a list where nothing is said.
 pub const DEFAULT_LIMIT: i64 = 50;
@@ -33,17 +35,19 @@ pub struct List {
     pub limit: i64,
 }
 
-impl List {
-    /// Reads a query string.
-    ///
-    /// # Errors
-    /// [`ApiError::Invalid`], all faults at once.
-    pub fn parse(query: &str) -> Result<Self, ApiError> {
+impl FromQuery for List {
+    fn parameters() -> MetaSchemaRef {
+        openapi::job_query()
+    }
+
+    fn parse(query: &str) -> Result<Self, ApiError> {
         let mut list = Self { filter: JobFilter::default(), fields: Fields::default(), before: None, limit: DEFAULT_LIMIT };
         each_parameter(query, JobFilter::repeats, |key, value| list.take(key, value))?;
         Ok(list)
     }
+}
 
+impl List {
     /// Narrows it to the queues that may be seen.
     ///
     /// # Errors
@@ -62,23 +66,6 @@ impl List {
         }
         Ok(())
     }
-}
-
-/// Reads each parameter of a query string; those that do not repeat may be given once.
-///
-/// # Errors
-/// [`ApiError::Invalid`], all faults at once.
-pub fn each_parameter(query: &str, repeats: impl Fn(&str) -> bool, mut take: impl FnMut(&str, &str) -> Result<(), String>) -> Result<(), ApiError> {
-    let mut faults = Faults::default();
-    let mut seen: Vec<Cow<'_, str>> = Vec::new();
-    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-        let read = if !repeats(&key) && seen.contains(&key) { Err("is given more than once".to_owned()) } else { take(&key, &value) };
-        if let Err(why) = read {
-            faults.add(&token(&key), format!("query parameter: {why}"));
-        }
-        seen.push(key);
-    }
-    if faults.is_empty() { Ok(()) } else { Err(ApiError::Invalid(faults.into_vec())) }
 }
 
 /// Items of a list at most.

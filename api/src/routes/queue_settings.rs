@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use longshore_common::{
-    fault::{Fault, Faults},
+    fault::Fault,
     job::{QueueName, QueueSettings},
     key::Scope,
     store::queues::{Deleted, QueueView},
 };
-use poem_openapi::{ApiResponse, OpenApi, param::Path};
+use poem_openapi::{ApiResponse, OpenApi, param::Path, registry::MetaSchemaRef};
 use serde::Serialize;
-use url::form_urlencoded;
 
 use super::queues::{no_queue, queue, reached};
 use crate::{
     body,
-    openapi::{Admin, Caller, Deleting, Output, PurgeQuery, Putting, QueueBody, Refusal},
+    openapi::{self, Admin, Caller, Deleting, FromQuery, Output, Putting, Query, QueueBody, Refusal, each_parameter},
     problem::ApiError,
     state::State,
 };
@@ -86,8 +85,8 @@ impl QueueSettingsRoutes {
     /// it runs. Its settings are forgotten. A job that is enqueued at the same time is not lost: the queue is there again.
     /// Scope: `admin`.
     #[oai(path = "/v1/queues/:name", method = "delete")]
-    async fn delete(&self, caller: Caller<Admin>, name: Path<String>, query: PurgeQuery) -> Result<DeleteAnswer, Refusal<Deleting>> {
-        let purge = purge(&query.0)?;
+    async fn delete(&self, caller: Caller<Admin>, name: Path<String>, query: Query<Purge>) -> Result<DeleteAnswer, Refusal<Deleting>> {
+        let Purge(purge) = query.0;
         let name = reached(&caller, &name.0)?;
         match self.0.store()?.delete_queue(&name, purge).await? {
             Deleted::Gone => Ok(DeleteAnswer::Gone),
@@ -99,17 +98,29 @@ impl QueueSettingsRoutes {
     }
 }
 
-/// Whether the query string asks for a purge.
-fn purge(query: &str) -> Result<bool, ApiError> {
-    let mut faults = Faults::default();
-    let mut purge = None;
-    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-        match (&*key, &*value) {
-            ("purge", _) if purge.is_some() => faults.add("/purge", "query parameter: is given more than once"),
-            ("purge", "true" | "false") => purge = Some(value == "true"),
-            ("purge", _) => faults.add("/purge", "query parameter: must be true or false"),
-            _ => faults.add(&longshore_common::fault::token(&key), "query parameter: is not known here; allowed is purge"),
-        }
+/// Whether a queue's jobs are to be forgotten first.
+#[derive(Debug)]
+pub struct Purge(bool);
+
+impl FromQuery for Purge {
+    fn parameters() -> MetaSchemaRef {
+        openapi::purge_query()
     }
-    if faults.is_empty() { Ok(purge.unwrap_or(false)) } else { Err(ApiError::Invalid(faults.into_vec())) }
+
+    fn parse(query: &str) -> Result<Self, ApiError> {
+        let mut purge = false;
+        each_parameter(
+            query,
+            |_| false,
+            |key, value| match (key, value) {
+                ("purge", "true" | "false") => {
+                    purge = value == "true";
+                    Ok(())
+                }
+                ("purge", _) => Err("must be true or false".to_owned()),
+                _ => Err("is not known here; allowed is purge".to_owned()),
+            },
+        )?;
+        Ok(Self(purge))
+    }
 }
