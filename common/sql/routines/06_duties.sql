@@ -88,13 +88,15 @@ end $$;
 comment on function longshore.expire is 'cancel jobs that have not started in time';
 
 -- Finished jobs that are older than their queue keeps them are forgotten, oldest of a lane and state first, at most p_n.
--- What a queue keeps is read now, so that a changed setting counts for what is finished already. Index: finished_lane.
+-- What a queue keeps is read now, so that a changed setting counts for what is finished already. Index: finished_lane. By one
+-- process at a time, however many there are, so that its share of the server is that of one; 0: another is at it.
 create or replace function longshore.prune_finished(p_n int, p_states longshore.job_state[] default '{succeeded,failed,cancelled}') returns int language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set enable_sort = off set jit = off
 as $$
 declare
   v_pruned int;
 begin
+  if not pg_try_advisory_xact_lock(7814987) then return 0; end if; -- any number, the same in all programs
   with f as (
     delete from longshore.finished where ctid = any(array(
       select i.ctid
