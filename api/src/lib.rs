@@ -4,7 +4,9 @@
 //! ```text
 //! server ─ migrates, keeps the duties     connections ─ accepts, drains
 //!   request ─ x-request-id, guard, auth, time limit, panics, the log line
-//!     routes ─ the table; jobs, batch, queues, workers, events, login, health
+//!     routes ─ the table, and a file a noun
+//!       waiting ─ requests that wait for jobs    feed ─ events for those who watch
+//!       stats ─ figures, once for all who ask    idempotency ─ what is not done twice
 //!       body ─ what is read of a request     openapi ─ how it is all described
 //!       problem ─ what is said when it fails
 //! ```

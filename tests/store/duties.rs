@@ -125,3 +125,19 @@ async fn folding_keeps_the_tally() {
     assert_eq!(f.count("longshore.tally where n = 30").await, 1);
     f.assert_no_violations().await;
 }
+
+#[tokio::test]
+async fn one_process_at_a_time_forgets() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    for _ in 0..4 {
+        let lease = f.leased(worker, job("echo")).await;
+        f.store.report(&[(lease, Outcome::Succeeded { result: None })]).await.expect("report");
+    }
+    f.run("update longshore.finished set finished_at = now() - interval '2 days'").await;
+    f.run("begin; select longshore.prune_finished(1)").await;
+    assert_eq!(f.store.prune(100).await.expect("prune"), 0, "another is at it");
+    f.run("commit").await;
+    assert_eq!(f.store.prune(100).await.expect("prune"), 3);
+    f.assert_no_violations().await;
+}
