@@ -20,6 +20,8 @@ COPY common common
 COPY api api
 COPY worker worker
 COPY src src
+# named by the workspace; it has an image of its own
+COPY examples/rust examples/rust
 # Fetched crates and compiled dependencies are kept in two caches beside the image layers: after a change of the code
 # only the project's own crates are compiled again. A cache is no part of any layer, so the programs are copied out in
 # the same step. One build at a time may use the target folder (sharing=locked). Cargo tells by a file's time whether
@@ -28,7 +30,7 @@ COPY src src
 RUN --mount=type=cache,id=longshore-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=longshore-target,target=/build/target,sharing=locked \
     find api common src worker -type f -exec touch {} + \
- && cargo build --release --locked --workspace --no-default-features \
+ && cargo build --release --locked --no-default-features --package longshore --package longshore-api --package longshore-worker \
  && mkdir /programs \
  && cp target/release/longshore target/release/longshore-api target/release/longshore-worker /programs/
 

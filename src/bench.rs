@@ -93,6 +93,15 @@ pub enum Scenario {
     Cycle,
     /// One job at a time, about 80 a second: how soon it starts
     Latency,
+    /// Eight users' workers lease a backlog over HTTP and report it, in batches of 100
+    Pull,
+    /// A thousand users' workers wait over HTTP, and nothing comes: what that costs
+    #[value(name = "idle-pullers")]
+    IdlePullers,
+    /// A worker works off a backlog of which each job is a signed HTTP call of a service on this machine
+    Push,
+    /// A worker works off a backlog of which each job is a command: `cat`, its args back as the result
+    Command,
     /// Every list and view, with millions of jobs made past the API; takes minutes, so only with --only browse
     Browse,
 }
@@ -161,6 +170,10 @@ async fn one(scenario: Scenario, name: &str, stage: &Stage, size: Size, progress
         Scenario::Drain => scenarios::drain::run(name, stage, size).await,
         Scenario::Cycle => scenarios::cycle::run(name, stage, size).await,
         Scenario::Latency => scenarios::latency::run(name, stage, size).await,
+        Scenario::Pull => scenarios::pull::run(name, stage, size).await,
+        Scenario::IdlePullers => scenarios::pull::idle(name, stage, size).await,
+        Scenario::Push => scenarios::push::run(name, stage, size).await,
+        Scenario::Command => scenarios::command::run(name, stage, size).await,
         Scenario::Browse => scenarios::browse::run(name, stage, size, progress).await,
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, command, dev, doctor, enqueue, jobs, keys, migrate, queues, roles, workers};
+use crate::{bench, command, dev, doctor, enqueue, jobs, keys, migrate, queues, roles, schedules, workers};
 
 /// A durable job server whose only dependency is PostgreSQL.
 #[derive(Debug, Parser)]
@@ -44,6 +44,8 @@ enum Command {
     Jobs(jobs::Args),
     /// List queues, with how many jobs of each stand where
     Queues(queues::Args),
+    /// List schedules, show when one is due, enqueue its job now
+    Schedules(schedules::Args),
     /// List the workers that are alive
     Workers(workers::Args),
     /// Create, list and revoke API keys
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Enqueue(args) => command::run(async || enqueue::run(&args).await),
         Command::Jobs(args) => command::run(async || jobs::run(&args).await),
         Command::Queues(args) => command::run(async || queues::run(&args).await),
+        Command::Schedules(args) => command::run(async || schedules::run(&args).await),
         Command::Workers(args) => command::run(async || workers::run(&args).await),
         Command::Keys(args) => command::run(async || keys::run(&args).await),
         Command::Doctor(args) => command::run(async || doctor::run(&args).await),
@@ -89,6 +92,8 @@ mod tests {
             "longshore jobs list --state failed",
             "longshore jobs --state failed --json",
             "longshore queues list",
+            "longshore schedules",
+            "longshore schedules preview nightly -n 3",
             "longshore workers",
             "longshore keys",
             "longshore keys list --json",

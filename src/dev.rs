@@ -89,6 +89,10 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 async fn run(args: Args, mut settings: Settings, stop: CancellationToken) -> Result<(), DevError> {
+    if longshore_worker::runs_one_attempt() {
+        let handlers = handlers::configured(&settings.worker)?;
+        return longshore_worker::run(&settings, handlers, stop).await.map_err(DevError::Worker);
+    }
     if settings.database.url.is_some() && (args.data.is_some() || args.reset) {
         return Err(DevError::WrongUse("LONGSHORE_DATABASE__URL is set, so there is no private PostgreSQL for --data or --reset to mean".to_owned()));
     }
@@ -129,7 +133,7 @@ async fn start_postgres(args: Args) -> Result<PrivatePostgres, DevError> {
 /// outcomes to record, then the API.
 async fn serve(mut settings: Settings, postgres: Option<&PrivatePostgres>, stop: &CancellationToken) -> Result<(), DevError> {
     let (stop_api, stop_worker) = (CancellationToken::new(), CancellationToken::new());
-    let handlers = handlers::builtin(&settings.worker)?;
+    let handlers = handlers::configured(&settings.worker)?;
     let api = longshore_api::start(&settings, stop_api.clone()).map_err(DevError::Start)?;
     settings.api.listen = api.address; // port 0 has become one
     let api = tokio::spawn(RunningApi::wait(api));

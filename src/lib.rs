@@ -14,4 +14,5 @@ mod output;
 pub mod private_postgres;
 mod queues;
 mod roles;
+mod schedules;
 mod workers;

@@ -33,7 +33,7 @@ pub fn api(args: &Args) -> ExitCode {
 /// Runs a worker, or asks for the running one.
 pub fn worker(args: &Args) -> ExitCode {
     match args.question {
-        None => WORKER.run(async |settings, stop| longshore_worker::run(settings, handlers::builtin(&settings.worker)?, stop).await),
+        None => WORKER.run(async |settings, stop| longshore_worker::run(settings, handlers::configured(&settings.worker)?, stop).await),
         Some(Question::Health) => WORKER.health(async |settings| longshore_worker::health(settings).await),
     }
 }

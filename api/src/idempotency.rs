@@ -29,8 +29,8 @@ impl<T: Schema> Schema for Answered<T> {
     fn schema() -> MetaSchema {
         T::schema()
     }
-    fn register_parts(registry: &mut Registry) {
-        T::register_parts(registry);
+    fn register(registry: &mut Registry) {
+        T::register(registry);
     }
 }
 

@@ -22,6 +22,7 @@ mod live_queues;
 mod openapi;
 mod probe;
 mod problem;
+mod pull;
 mod request;
 mod routes;
 mod server;

@@ -23,11 +23,14 @@ use poem_openapi::{
 use serde::Serialize;
 
 pub use self::{
-    body::{BatchBody, ChangeBody, JobBody, JsonBody, LoginBody, QueueBody},
-    caller::{Admin, Any, Caller, Enqueue, Read},
+    body::{BatchBody, ChangeBody, JobBody, JsonBody, LargeBody, LoginBody, QueueBody, ScheduleBody, WorkflowBody},
+    caller::{Admin, Any, Caller, Enqueue, Read, Work},
     query::{FromQuery, IdempotencyKey, Query, each_parameter, header_fault},
-    schema::Schema,
-    schemas::{BulkCall, BulkRetry, event_query, failure_query, job_query, purge_query, wait_query},
+    schema::{Schema, text},
+    schemas::{
+        BulkCall, BulkRetry, Complete, Fail, Heartbeat, LeaseRequest, MoreTasks, Reports, Snooze, event_query, failure_query, format_query, job_query,
+        preview_query, purge_query, wait_query,
+    },
 };
 use crate::problem::{self, ApiError, Kind};
 
@@ -142,11 +145,26 @@ impl Problems for Controlling {
     const KINDS: &'static [Kind] = &[Kind::NotFound, Kind::Conflict];
 }
 
+/// The problems of endpoints that enqueue what one thing says: there may be none, or it may not be the time.
+#[derive(Debug)]
+pub enum Running {}
+impl Problems for Running {
+    const KINDS: &'static [Kind] = &[Kind::NotFound, Kind::Conflict, Kind::QueueFull];
+}
+
 /// The problems of endpoints that change one thing.
 #[derive(Debug)]
 pub enum Changing {}
 impl Problems for Changing {
     const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::NotFound, Kind::Conflict, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
+}
+
+/// The problems of endpoints that add jobs to one thing.
+#[derive(Debug)]
+pub enum Adding {}
+impl Problems for Adding {
+    const KINDS: &'static [Kind] =
+        &[Kind::Malformed, Kind::NotFound, Kind::Conflict, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid, Kind::QueueFull];
 }
 
 /// The problems of endpoints that make one thing or replace it.
@@ -168,6 +186,13 @@ impl Problems for Deleting {
 pub enum Sweeping {}
 impl Problems for Sweeping {
     const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
+}
+
+/// The problems of endpoints that lease: somebody else may bear the name.
+#[derive(Debug)]
+pub enum Leasing {}
+impl Problems for Leasing {
+    const KINDS: &'static [Kind] = &[Kind::Malformed, Kind::Conflict, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
 }
 
 /// The problems of endpoints that take a key.

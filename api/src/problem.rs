@@ -8,10 +8,10 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use longshore_common::{
     duration,
     fault::Fault,
-    job::{InvalidJob, Malformed, NotNow},
+    job::{InvalidJob, JobState, Malformed, NotNow},
     key::Scope,
     log,
-    store::{Cause as AwayCause, StoreError, control::ControlError},
+    store::{Cause as AwayCause, StoreError, control::ControlError, workflows::WorkflowError},
 };
 use poem::{
     Response,
@@ -19,6 +19,8 @@ use poem::{
     http::{HeaderValue, StatusCode, header},
 };
 use serde::Serialize;
+
+use crate::routes::jobs::held;
 
 pub use self::kind::Kind;
 
@@ -101,6 +103,17 @@ pub enum ApiError {
     /// What was asked does not go with the state that the job is in.
     #[error("{0}")]
     NotNow(NotNow),
+    /// The lease has ended: the job is another's, or done with.
+    #[error("the lease of job {id} has ended")]
+    StaleLease {
+        /// The job.
+        id: i64,
+        /// What it is now.
+        state: JobState,
+    },
+    /// A worker that leases over HTTP calls itself as one of Longshore's own does.
+    #[error("the name \"{0}\" is taken")]
+    NameTaken(String),
     /// The same request, by its idempotency key, is being done at this moment.
     #[error("a request with this idempotency key is under way")]
     UnderWay,
@@ -118,6 +131,9 @@ pub enum ApiError {
         /// Which.
         queue: String,
     },
+    /// What was asked does not go with the state that a workflow is in.
+    #[error(transparent)]
+    Workflow(WorkflowError),
     /// A queue that is to be deleted holds jobs.
     #[error("queue \"{queue}\" holds jobs")]
     QueueHolds {
@@ -225,11 +241,35 @@ impl ApiError {
                 format!("the unique key \"{key}\" is held by a job of a queue to which this API key does not reach; nothing was enqueued").into(),
             ),
             Self::NotNow(why) => (Kind::Conflict, why.to_string().into()),
+            Self::StaleLease { id, state: JobState::Running } => {
+                (Kind::Conflict, format!("this lease of job {id} has ended, and the job runs under another one; nothing was changed").into())
+            }
+            Self::StaleLease { id, state } => (
+                Kind::Conflict,
+                format!(
+                    "this lease of job {id} has ended, and another outcome or none was recorded under it; the job is {}; nothing was changed",
+                    state.word()
+                )
+                .into(),
+            ),
+            Self::NameTaken(name) => (Kind::Conflict, format!("\"{name}\" is the id of one of Longshore's own workers; call yours something else").into()),
             Self::UnderWay => (Kind::Conflict, "a request with this Idempotency-Key is under way; its answer is there in a moment".into()),
             Self::RetryKeyHeld { id, standing: Some(standing) } => (Kind::Conflict, format!("the unique key of job {id} is held by job {standing}").into()),
             Self::RetryKeyHeld { id, standing: None } => {
                 (Kind::Conflict, format!("the unique key of job {id} is held by a job of a queue to which this API key does not reach").into())
             }
+            Self::Workflow(why) => (
+                Kind::Conflict,
+                match why {
+                    WorkflowError::Over(id) => format!("workflow {id} is over: all of its jobs are finished"),
+                    WorkflowError::NothingFailed(id) => {
+                        format!("no job of workflow {id} has failed; only what failed, and what was cancelled because of it, is retried")
+                    }
+                    WorkflowError::Changed(id) => format!("workflow {id} was changed meanwhile; nothing was added; read it, and try again"),
+                    why => why.to_string(),
+                }
+                .into(),
+            ),
             Self::QueueFull { queue } => {
                 (Kind::QueueFull, format!("as many jobs wait in queue \"{queue}\" as its max_waiting allows; nothing was enqueued").into())
             }
@@ -338,6 +378,17 @@ impl From<ControlError> for ApiError {
                 detail: format!("must be above {attempt}: the job has had as many attempts").into(),
             }]),
             ControlError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<WorkflowError> for ApiError {
+    fn from(error: WorkflowError) -> Self {
+        match error {
+            WorkflowError::NotThere(id) => Self::NotFound { what: "workflow", name: id.to_string() },
+            WorkflowError::KeyHeld { id, standing } => Self::RetryKeyHeld { id, standing: Some(standing) },
+            WorkflowError::Store(error) => held(error, |index| format!("/jobs/{index}/unique/key")),
+            other => Self::Workflow(other),
         }
     }
 }

@@ -8,19 +8,22 @@ pub mod explain;
 pub mod failures;
 pub mod health;
 pub mod jobs;
+pub mod leases;
 mod list;
 pub mod login;
 pub mod logs;
 pub mod queue_settings;
 pub mod queues;
+pub mod schedules;
 pub mod stats;
 pub mod workers;
+pub mod workflows;
 
 use std::{collections::HashMap, sync::Arc};
 
 use longshore_common::{
     job::JobView,
-    store::{enqueue::Origin, failures::FailureGroup, queues::QueueView, workers::WorkerView},
+    store::{enqueue::Origin, failures::FailureGroup, queues::QueueView, schedules::ScheduleView, workers::WorkerView},
 };
 use poem::{
     Endpoint, EndpointExt, Request, Response, Result, Route,
@@ -50,17 +53,20 @@ type Table = HashMap<String, HashMap<Method, BoxEndpoint<'static>>>;
 /// The routes, and the document that describes them.
 fn table(state: &Arc<State>) -> (Table, String) {
     let api = || {
+        // nested, since a tuple of more than sixteen is no OpenApi
+        let of_one_job =
+            (jobs::JobRoutes(state.clone()), control::ControlRoutes(state.clone()), explain::ExplainRoutes(state.clone()), logs::LogRoutes(state.clone()));
         (
-            jobs::JobRoutes(state.clone()),
+            of_one_job,
             batch::BatchRoutes(state.clone()),
             bulk::BulkRoutes(state.clone()),
-            control::ControlRoutes(state.clone()),
-            explain::ExplainRoutes(state.clone()),
             events::EventRoutes(state.clone()),
             failures::FailureRoutes(state.clone()),
-            logs::LogRoutes(state.clone()),
+            leases::LeaseRoutes(state.clone()),
             queues::QueueRoutes(state.clone()),
             queue_settings::QueueSettingsRoutes(state.clone()),
+            schedules::ScheduleRoutes(state.clone()),
+            workflows::WorkflowRoutes(state.clone()),
             workers::WorkerRoutes(state.clone()),
             stats::StatsRoutes(state.clone()),
             login::LoginRoutes(state.clone()),
@@ -127,6 +133,10 @@ impl Listed for JobView {
 
 impl Listed for QueueView {
     const LIST: &'static str = "Queues";
+}
+
+impl Listed for ScheduleView {
+    const LIST: &'static str = "Schedules";
 }
 
 impl Listed for FailureGroup {

@@ -132,7 +132,7 @@ async fn work_behind(listen: SocketAddr, poll: Duration, store: Store, state: Ar
     state.open();
     tracing::info!(changed, "the schema is up to date");
     let (duties, queues) = (duties::run(store.clone(), state.waker.clone(), poll, stop.clone()), state.live_queues.keep_up(&store, stop.clone()));
-    tokio::join!(duties, queues, state.waiting.keep_up(&store), state.feed.keep_up(&store), state.keys.keep_up(&store, stop));
+    tokio::join!(duties, queues, state.waiting.keep_up(&store), state.feed.keep_up(&store), state.pull.keep_up(&store, poll), state.keys.keep_up(&store, stop));
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{auth::Keys, body::Budget, feed::Feed, live_queues::LiveQueues, problem::ApiError, stats::LastStats, waiting::Waiting};
+use crate::{auth::Keys, body::Budget, feed::Feed, live_queues::LiveQueues, problem::ApiError, pull::Pull, stats::LastStats, waiting::Waiting};
 
 /// Bytes that the bodies of single jobs may take together.
 const JOB_BODIES: usize = 64 * 1024 * 1024;
@@ -33,6 +33,8 @@ pub struct State {
     pub live_queues: LiveQueues,
     /// Requests that wait for jobs to end.
     pub waiting: Waiting,
+    /// Users' own workers, which lease jobs.
+    pub pull: Arc<Pull>,
     /// Events for those who watch.
     pub feed: Arc<Feed>,
     /// Figures for dashboards.
@@ -54,6 +56,7 @@ impl State {
             waker: Waker::start(&store),
             live_queues: LiveQueues::default(),
             waiting: Waiting::new(stop.clone()),
+            pull: Arc::new(Pull::new(stop.clone())),
             feed: Arc::new(Feed::new(stop.clone())),
             stats: LastStats::default(),
             keys: Arc::new(keys),

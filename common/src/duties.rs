@@ -13,6 +13,9 @@ const BATCH: i32 = 1000;
 /// Rows that a prune takes at once: it deletes by index, in a few milliseconds.
 const PRUNE_BATCH: i32 = 5000;
 
+/// How often is looked whether a schedule is due within that time; it is then waited for.
+const LOOK_AT_SCHEDULES: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone, Copy)]
 enum Duty {
     Promote,
@@ -22,6 +25,9 @@ enum Duty {
     FoldTally,
     CollectEvents,
     CountWaiting,
+    ReleaseHeld,
+    LookAfterWorkflows,
+    FireSchedules,
 }
 
 /// Runs the duties until `stop`. `poll` is how late a job that becomes due may be found.
@@ -35,6 +41,9 @@ pub async fn run(store: Store, waker: Waker, poll: Duration, stop: CancellationT
         every(Duration::from_secs(2), Duty::FoldTally),
         every(Duration::from_secs(1), Duty::CollectEvents),
         every(Duration::from_secs(1), Duty::CountWaiting),
+        every(Duration::from_secs(1), Duty::ReleaseHeld),
+        every(Duration::from_secs(5), Duty::LookAfterWorkflows),
+        every(LOOK_AT_SCHEDULES, Duty::FireSchedules),
     );
 }
 
@@ -55,6 +64,9 @@ async fn every(store: Store, waker: Waker, duty: Duty, period: Duration, stop: C
                 Duty::FoldTally => fold(&store).await,
                 Duty::CollectEvents => collect_events(&store).await,
                 Duty::CountWaiting => store.count_waiting().await.map(drop),
+                Duty::ReleaseHeld => release_held(&store, &waker).await,
+                Duty::LookAfterWorkflows => store.look_after_workflows(BATCH).await.map(drop),
+                Duty::FireSchedules => fire_schedules(&store, &waker).await,
             }
         };
         // one that is under way at the end is dropped: what it has begun, the database ends or undoes
@@ -102,7 +114,20 @@ async fn rescue(store: &Store) -> Result<(), StoreError> {
             "a worker was not heard of any more and is declared dead; its jobs are tried again elsewhere"
         );
     }
-    Ok(())
+    loop {
+        let ended = store.rescue_leases(BATCH).await?;
+        for lease in &ended {
+            tracing::warn!(
+                job.id = lease.id,
+                worker = lease.worker,
+                late_s = lease.silent.as_secs_f64(),
+                "the lease of this job ended and nobody had extended it; the job is tried again"
+            );
+        }
+        if ended.len() < usize::try_from(BATCH).unwrap_or(0) {
+            return Ok(());
+        }
+    }
 }
 
 async fn expire(store: &Store) -> Result<(), StoreError> {
@@ -126,8 +151,35 @@ async fn fold(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
+async fn release_held(store: &Store, waker: &Waker) -> Result<(), StoreError> {
+    loop {
+        let (released, queues) = store.release_held(BATCH).await?;
+        queues.iter().for_each(|queue| waker.wake(queue));
+        if released < BATCH {
+            return Ok(());
+        }
+    }
+}
+
 /// So that they do not pile up where whoever watched has gone.
 async fn collect_events(store: &Store) -> Result<(), StoreError> {
     while store.collect_events(BATCH).await? == BATCH {}
+    Ok(())
+}
+
+/// Those that are due now, and those that will be before this is asked again, each in its time.
+async fn fire_schedules(store: &Store, waker: &Waker) -> Result<(), StoreError> {
+    let until = Instant::now() + LOOK_AT_SCHEDULES;
+    while let Some(wait) = store.next_schedule_in().await?.filter(|wait| Instant::now() + *wait < until) {
+        // not all processes at the very same moment
+        tokio::time::sleep(wait + Duration::from_millis(fastrand::u64(1..20))).await;
+        let fired = store.fire_schedules().await?;
+        for queue in &fired.queues {
+            waker.wake(queue);
+        }
+        if fired.schedules == 0 {
+            return Ok(()); // somebody else has them
+        }
+    }
     Ok(())
 }

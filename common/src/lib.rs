@@ -3,6 +3,7 @@
 //! The rules ([`job`], [`key`], [`duration`], [`json`], [`notes`], [`outcome`]) are pure: no database, no clock, no chance. The [`store`]
 //! holds every SQL statement. Nothing here knows HTTP or handlers; those are the crates `api` and `worker`.
 
+pub mod cron;
 pub mod duration;
 pub mod duties;
 pub mod fault;
@@ -15,3 +16,6 @@ pub mod outcome;
 pub mod program;
 pub mod settings;
 pub mod store;
+
+/// The driver of PostgreSQL, for users of the worker crate.
+pub use tokio_postgres as postgres;

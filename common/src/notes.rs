@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::json::{self, RawJson};
 
 /// Bytes of JSON that a progress has at most.
@@ -15,7 +17,7 @@ pub const MAX_LOG_BYTES: usize = 64 * 1024;
 const CUT: &str = "… (cut: of each attempt the last 64 KiB are kept)\n";
 
 /// What is to be kept of one attempt; what is empty leaves what was kept before.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Notes {
     /// How far it is: one that [`progress_fault`] finds nothing wrong with.
     pub progress: Option<RawJson>,

@@ -29,6 +29,11 @@ pub enum Outcome {
         /// What is known of it.
         error: String,
     },
+    /// The process that ran it has died, without an outcome. Whose worker has died is not told by anybody, but found.
+    Lost {
+        /// How it died.
+        error: String,
+    },
     /// The handler says that trying again is of no use.
     Discarded {
         /// Why.
@@ -57,6 +62,7 @@ impl Outcome {
             Self::Succeeded { .. } => "succeeded",
             Self::Failed { .. } => "failed",
             Self::TimedOut { .. } => "timed_out",
+            Self::Lost { .. } => "lost",
             Self::Discarded { .. } => "discarded",
             Self::Snoozed { .. } => "snoozed",
             Self::HandedBack => "handed_back",
@@ -68,7 +74,7 @@ impl Outcome {
     /// The error that is stored with it, in a form that PostgreSQL can take: no NUL, at most [`MAX_ERROR_BYTES`].
     pub fn error(&self) -> Option<String> {
         match self {
-            Self::Failed { error, .. } | Self::TimedOut { error } | Self::Discarded { error } => Some(storable_error(error)),
+            Self::Failed { error, .. } | Self::TimedOut { error } | Self::Lost { error } | Self::Discarded { error } => Some(storable_error(error)),
             Self::Cancelled { error } => error.as_deref().map(storable_error),
             Self::Succeeded { .. } | Self::Snoozed { .. } | Self::HandedBack | Self::Expired => None,
         }

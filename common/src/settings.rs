@@ -1,6 +1,9 @@
 //! Settings: defaults < `longshore.toml` < environment. Each is listed once, in [`SETTINGS`]; one that is unknown or does
 //! not parse stops the program with a line that names it, where it came from, and what is allowed or was meant.
 
+mod handlers;
+mod values;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -9,9 +12,12 @@ use std::{
 };
 
 use config::{Config, File, FileFormat};
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{duration, job::QueueName};
+pub use self::handlers::{CommandSettings, HandlerSettings, HttpSettings};
+use self::values::{check_url, length, list, networks, number, parse_queues};
+use crate::job::{Kind, QueueName};
 
 /// One setting: where it is found in the file, its default, and what it means.
 #[derive(Debug)]
@@ -46,6 +52,11 @@ pub const SETTINGS: &[Setting] = &[
     Setting { key: "worker.grace", default: "25s", meaning: "how long running jobs may go on after SIGTERM, 0s to 1h" },
     Setting { key: "worker.poll", default: "200ms", meaning: "how often to look for work where no notification comes, 10ms to 1m" },
     Setting { key: "worker.builtins", default: "echo,sleep,fail", meaning: "built-in kinds to serve, separated by commas" },
+    Setting {
+        key: "worker.allow",
+        default: "",
+        meaning: "networks that services may be called in although they are not public, separated by commas: \"127.0.0.0/8,10.0.0.0/8\"",
+    },
     Setting { key: "log", default: "info", meaning: "what to log: error, warn, info, debug, trace, or a filter such as info,longshore_worker=debug" },
     Setting { key: "log_format", default: "text", meaning: "text or json" },
 ];
@@ -105,6 +116,10 @@ pub struct WorkerSettings {
     pub poll: Duration,
     /// Built-in kinds.
     pub builtins: Vec<String>,
+    /// Networks in which services may be called although they are not public.
+    pub allow: Vec<IpNet>,
+    /// Commands and services, by the kind that they run; from the file alone.
+    pub handlers: BTreeMap<Kind, HandlerSettings>,
 }
 
 /// How the log is written.
@@ -160,7 +175,8 @@ impl Settings {
     pub fn from_environment(mut environment: BTreeMap<String, String>) -> Result<Self, SettingError> {
         environment.retain(|name, value| name.starts_with("LONGSHORE_") && !value.is_empty());
         let named_file = environment.remove("LONGSHORE_CONFIG").map(PathBuf::from);
-        let values = Values { file: read_file(named_file.as_deref())?, environment: read_environment(environment)? };
+        let (file, handlers) = read_file(named_file.as_deref())?;
+        let values = Values { file, environment: read_environment(environment)? };
         let url = |key| values.get(key, check_url).map(|v: Option<String>| v.map(SecretString::from));
         let text = |key| values.get(key, |v| Ok(v.to_owned())).map(Option::unwrap_or_default);
         Ok(Self {
@@ -181,6 +197,8 @@ impl Settings {
                 grace: values.require("worker.grace", |v| length(v, "0s", "1h"))?,
                 poll: values.require("worker.poll", |v| length(v, "10ms", "1m"))?,
                 builtins: values.require("worker.builtins", |v| Ok(list(v)))?,
+                allow: values.get("worker.allow", networks)?.unwrap_or_default(),
+                handlers,
             },
             log: LogSettings {
                 filter: values.require("log", |v| {
@@ -239,12 +257,12 @@ pub fn env_name(key: &str) -> String {
     format!("LONGSHORE_{}", key.to_uppercase().replace('.', "__"))
 }
 
-fn read_file(named: Option<&Path>) -> Result<Found, SettingError> {
+fn read_file(named: Option<&Path>) -> Result<(Found, BTreeMap<Kind, HandlerSettings>), SettingError> {
     let path = named.unwrap_or(Path::new("longshore.toml"));
     let shown = path.display().to_string();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::new()),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Default::default()),
         Err(error) => return Err(SettingError(format!("cannot read the settings file {shown}: {error}"))),
     };
     let parsed = Config::builder()
@@ -252,11 +270,15 @@ fn read_file(named: Option<&Path>) -> Result<Found, SettingError> {
         .build()
         .and_then(Config::try_deserialize::<BTreeMap<String, config::Value>>)
         .map_err(|error| SettingError(format!("cannot read the settings file {shown}: {error}")))?;
-    let mut found = Found::new();
+    let (mut found, mut handlers) = (Found::new(), BTreeMap::new());
     for (key, value) in parsed {
+        if key == "handlers" {
+            handlers = handlers::read(&value, &shown)?;
+            continue;
+        }
         flatten(&key, &value, &shown, &mut found)?;
     }
-    Ok(found)
+    Ok((found, handlers))
 }
 
 /// Tables become dotted keys; the table form of `worker.queues` becomes its text form.
@@ -316,44 +338,6 @@ fn meant(key: &str, spell: impl Fn(&str) -> String) -> String {
     }
 }
 
-fn check_url(text: &str) -> Result<String, String> {
-    crate::store::connect::parse(text).map(|_| text.to_owned())
-}
-
-fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
-    text.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(|| format!("must be a number from {least} to {most}"))
-}
-
-fn length(text: &str, least: &str, most: &str) -> Result<Duration, String> {
-    let (shortest, longest) = (duration::parse(least)?, duration::parse(most)?);
-    // the line names the value before it says what is wrong with it
-    let length = duration::parse(text).map_err(|why| why.trim_start_matches(&format!("\"{}\" ", text.trim())).to_owned())?;
-    if (shortest..=longest).contains(&length) { Ok(length) } else { Err(format!("must be from {least} to {most}")) }
-}
-
-fn list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
-}
-
-/// Reads `"default=50,emails=10"` or `"*=50"`.
-fn parse_queues(text: &str) -> Result<Vec<QueueShare>, String> {
-    const FORM: &str = "must be queues and how many jobs of each at once, such as \"default=50,emails=10\" or \"*=50\"";
-    let mut shares: Vec<QueueShare> = Vec::new();
-    for part in list(text) {
-        let (name, slots) = part.split_once('=').ok_or_else(|| format!("{FORM}; \"{part}\" has no ="))?;
-        let slots = number(slots.trim(), 1, 10_000).map_err(|why| format!("{FORM}; the number in \"{part}\" {why}"))?;
-        let pattern = match name.trim() {
-            "*" => QueuePattern::Other,
-            name => QueuePattern::Named(QueueName::new(name).map_err(|why| format!("{FORM}; the name in \"{part}\" {why}"))?),
-        };
-        if shares.iter().any(|s| s.pattern == pattern) {
-            return Err(format!("{FORM}; \"{name}\" stands twice"));
-        }
-        shares.push(QueueShare { pattern, slots });
-    }
-    if shares.is_empty() { Err(FORM.to_owned()) } else { Ok(shares) }
-}
-
 impl std::fmt::Display for QueueShare {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.pattern {
@@ -391,6 +375,7 @@ mod tests {
             ("LONGSHORE_COLOUR", "red", "LONGSHORE_COLOUR in the environment: there is no such setting; there are LONGSHORE_DATABASE__URL, "),
             ("LONGSHORE_WORKER__LEASE", "1s", "LONGSHORE_WORKER__LEASE in the environment: \"1s\" must be from 5s to 1h"),
             ("LONGSHORE_DATABASE__POOL", "many", "\"many\" must be a number from 2 to 1000"),
+            ("LONGSHORE_WORKER__ALLOW", "127.0.0.0/8,10.0.0.0/33", "\"10.0.0.0/33\" is none"),
             ("LONGSHORE_WORKER__QUEUES", "a=0", "the number in \"a=0\" must be a number from 1 to 10000"),
             ("LONGSHORE_WORKER__QUEUES", "a=1,a=2", "\"a\" stands twice"),
             ("LONGSHORE_DATABASE__URL", "mysql://x", "LONGSHORE_DATABASE__URL in the environment: \"***\" must be"),
@@ -413,6 +398,7 @@ mod tests {
         assert_eq!((s.worker.poll, s.worker.lease), (Duration::from_secs(2), Duration::from_mins(1)));
         assert_eq!(s.worker.queues.iter().map(ToString::to_string).collect::<Vec<_>>(), ["*=5", "emails=10"]);
         assert_eq!(s.api.hosts, ["a.example", "b.example"]);
+        assert_eq!(with(&[("LONGSHORE_WORKER__ALLOW", "10.1.0.0/16, ::1")]).expect("fine").worker.allow.len(), 2);
         std::fs::write(&path, "[worker]\npol = \"1s\"\n").expect("temporary file");
         assert_eq!(
             with(&[("LONGSHORE_CONFIG", file)]).expect_err("unknown"),

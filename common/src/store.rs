@@ -19,6 +19,7 @@ pub mod failures;
 mod filter;
 mod health;
 pub mod keys;
+pub mod leases;
 pub mod listen;
 pub mod migrate;
 pub mod notes;
@@ -26,10 +27,13 @@ pub mod once;
 pub mod queues;
 pub mod read;
 pub mod report;
+pub mod schedules;
 pub mod stats;
+pub mod transaction;
 pub mod upkeep;
 pub mod watch;
 pub mod workers;
+pub mod workflows;
 
 use std::{
     future::Future,
@@ -86,7 +90,7 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// A store on the database that the settings name. `timeout` bounds every statement; `program` is what
+    /// A store on the database that the settings name. Its connections live on the runtime where this is called. `timeout` bounds every statement; `program` is what
     /// `pg_stat_activity` calls its connections.
     ///
     /// # Errors

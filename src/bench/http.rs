@@ -84,6 +84,25 @@ impl Connection {
     }
 }
 
+/// Answers every request on a connection alike, until it is closed: a service that is called.
+pub async fn answer(mut stream: TcpStream, answer: &'static [u8]) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut request = Vec::with_capacity(4096);
+    loop {
+        if let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") {
+            let whole = end + 4 + content_length(&request[..end]).unwrap_or(0);
+            if request.len() >= whole {
+                request.drain(..whole);
+                stream.write_all(answer).await?;
+                continue;
+            }
+        }
+        if stream.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
 fn status_of(answer: &[u8]) -> Option<u16> {
     std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
 }
@@ -125,5 +144,17 @@ mod tests {
         assert_eq!(connection.body(), b"hello");
         let error = connection.send(&Request::get("/")).await.expect_err("it is closed");
         assert!(error.to_string().contains("the API"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn every_request_is_answered_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("bound");
+        tokio::spawn(async move { answer(listener.accept().await.expect("a client").0, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await });
+        let mut connection = Connection::open(addr).await.expect("it listens");
+        for request in [Request::get("/"), Request::post("/", "text/plain", &vec![b'x'; 100_000]), Request::get("/")] {
+            connection.expect(&request, 200).await.expect("answered");
+            assert_eq!(connection.body(), b"ok");
+        }
     }
 }

@@ -2,10 +2,13 @@
 
 pub mod batch;
 pub mod browse;
+pub mod command;
 pub mod cycle;
 pub mod drain;
 pub mod enqueue;
 pub mod latency;
+pub mod pull;
+pub mod push;
 
 use std::time::Duration;
 

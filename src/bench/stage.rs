@@ -132,7 +132,15 @@ impl Stage {
 
     /// Starts a worker.
     pub fn worker_unready(&self, queues: &str) -> anyhow::Result<Program> {
-        self.start("worker", &[("LONGSHORE_WORKER__QUEUES", queues)])
+        self.worker_with(queues, "")
+    }
+
+    /// Starts a worker with what a settings file says.
+    pub fn worker_with(&self, queues: &str, settings: &str) -> anyhow::Result<Program> {
+        let file = self.folder.0.join("longshore.toml");
+        fs::write(&file, settings).with_context(|| format!("could not write {}", file.display()))?;
+        let file = file.to_str().context("the folder's name is no text")?;
+        self.start("worker", &[("LONGSHORE_WORKER__QUEUES", queues), ("LONGSHORE_CONFIG", file)])
     }
 
     fn start(&self, role: &'static str, settings: &[(&str, &str)]) -> anyhow::Result<Program> {

@@ -22,6 +22,8 @@ fn text(settings: &Settings, postgres: Option<&PrivatePostgres>) -> String {
             format!("  data     {folder} (PostgreSQL {version}; {us} dev{here} --reset --yes forgets it)\n  psql     {psql}")
         },
     );
+    let configured = settings.worker.handlers.keys().map(ToString::to_string).filter(|kind| !settings.worker.builtins.contains(kind));
+    let kinds: Vec<String> = settings.worker.builtins.iter().cloned().chain(configured).collect();
     let queues = settings.worker.queues.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     // commands find the database in the default folder by themselves
     let elsewhere = postgres.filter(|postgres| !is_default(postgres));
@@ -41,7 +43,7 @@ Try it in another terminal:
 
 Ctrl-C stops everything; the data stay for the next time.
 ",
-        kinds = settings.worker.builtins.join(", "),
+        kinds = kinds.join(", "),
     )
 }
 

@@ -29,6 +29,12 @@ pub struct FilterArgs {
     /// Only the jobs with this concurrency key
     #[arg(long, value_name = "KEY")]
     concurrency_key: Option<String>,
+    /// Only jobs that this schedule has enqueued
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<String>,
+    /// Only jobs of this workflow
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
+    workflow: Option<i64>,
     /// Only jobs that failed with an error of this group, as `longshore jobs failures` shows it
     #[arg(long, value_name = "DIGITS")]
     fingerprint: Option<Fingerprint>,
@@ -67,6 +73,8 @@ impl FilterArgs {
             labels,
             unique_key: self.unique_key.clone(),
             concurrency_key: self.concurrency_key.clone(),
+            schedule: self.schedule.clone(),
+            workflow_id: self.workflow,
             fingerprint: self.fingerprint,
             created_after: self.created_after,
             created_before: self.created_before,

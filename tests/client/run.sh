@@ -13,23 +13,15 @@
 # .ci/run.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-longshore=$(realpath "${1:-${LONGSHORE:-$here/../../target/debug/longshore}}")
-[[ -x $longshore ]] || {
-  printf 'there is no %s: cargo build, or say where it is\n' "$longshore" >&2
-  exit 1
-}
+# shellcheck source=tests/support/scripts.sh
+. "$here/../support/scripts.sh"
+find_longshore "$@"
 schemathesis=${SCHEMATHESIS:-}
 if [[ -z $schemathesis ]]; then
-  venv=${XDG_CACHE_HOME:-$HOME/.cache}/longshore-ci/schemathesis-4.32.5
+  find_venv schemathesis-4.32.5 schemathesis==4.32.5
   schemathesis=$venv/bin/schemathesis
-  if [[ ! -x $schemathesis ]]; then
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check schemathesis==4.32.5
-  fi
 fi
 
-# Debian keeps PostgreSQL's programs beside the PATH, a folder a version.
-for folder in /usr/lib/postgresql/*/bin; do PATH+=:$folder; done
 work=$(mktemp -d)
 chmod 711 "$work" # as root, PostgreSQL runs as another user
 server=

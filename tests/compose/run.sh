@@ -26,7 +26,7 @@ done
 docker compose --file "$root/docker-compose.yml" --profile '*' build "${arguments[@]}"
 
 tests=("$@")
-((${#tests[@]} > 0)) || tests=(images file order faults down pooler production course)
+((${#tests[@]} > 0)) || tests=(images file order faults down pooler production examples course)
 for test in "${tests[@]}"; do
   printf '\n=== %s\n' "$test"
   "$here/$test.sh"

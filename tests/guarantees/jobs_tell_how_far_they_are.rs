@@ -115,9 +115,7 @@ async fn worker_to_be_killed() {
 }
 
 fn child(url: &str) -> Process {
-    let this = std::env::current_exe().expect("known");
-    let name = format!("{}::worker_to_be_killed", module_path!().split_once("::").expect("a module").1);
-    Program::new(this.to_str().expect("text"), ["--exact", &name, "--nocapture"]).env(CHILD, url).start()
+    Program::test("jobs_tell_how_far_they_are::worker_to_be_killed").env(CHILD, url).start()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use crate::{
 const EVERYWHERE: Duration = Duration::from_secs(5);
 
 /// Every route, and what it wants; `None`: any key.
-const ROUTES: [(&str, &str, Option<Scope>); 24] = [
+const ROUTES: [(&str, &str, Option<Scope>); 41] = [
     ("POST", "/v1/jobs", Some(Scope::Enqueue)),
     ("POST", "/v1/jobs/batch", Some(Scope::Enqueue)),
     ("GET", "/v1/jobs", Some(Scope::Read)),
@@ -25,10 +25,26 @@ const ROUTES: [(&str, &str, Option<Scope>); 24] = [
     ("GET", "/v1/jobs/{id}/explain", Some(Scope::Read)),
     ("GET", "/v1/jobs/{id}/logs", Some(Scope::Read)),
     ("GET", "/v1/queues/{name}", Some(Scope::Read)),
+    ("GET", "/v1/schedules", Some(Scope::Read)),
+    ("GET", "/v1/schedules/{name}", Some(Scope::Read)),
+    ("GET", "/v1/schedules/{name}/preview", Some(Scope::Read)),
+    ("POST", "/v1/schedules/{name}/run", Some(Scope::Enqueue)),
+    ("PUT", "/v1/schedules/{name}", Some(Scope::Admin)),
+    ("POST", "/v1/workflows", Some(Scope::Enqueue)),
+    ("GET", "/v1/workflows/{id}", Some(Scope::Read)),
+    ("POST", "/v1/workflows/{id}/jobs", Some(Scope::Enqueue)),
+    ("POST", "/v1/workflows/{id}/cancel", Some(Scope::Admin)),
+    ("POST", "/v1/workflows/{id}/retry", Some(Scope::Admin)),
     ("GET", "/v1/workers", Some(Scope::Read)),
     ("GET", "/v1/stats", Some(Scope::Read)),
     ("GET", "/v1/events", Some(Scope::Read)),
     ("GET", "/v1/failures", Some(Scope::Read)),
+    ("POST", "/v1/leases", Some(Scope::Work)),
+    ("POST", "/v1/leases/heartbeat", Some(Scope::Work)),
+    ("POST", "/v1/leases/report", Some(Scope::Work)),
+    ("POST", "/v1/jobs/{id}/complete", Some(Scope::Work)),
+    ("POST", "/v1/jobs/{id}/fail", Some(Scope::Work)),
+    ("POST", "/v1/jobs/{id}/snooze", Some(Scope::Work)),
     ("POST", "/logout", None),
     ("POST", "/v1/queues/{name}/pause", Some(Scope::Admin)),
     ("POST", "/v1/queues/{name}/resume", Some(Scope::Admin)),
@@ -41,6 +57,7 @@ const ROUTES: [(&str, &str, Option<Scope>); 24] = [
     ("POST", "/v1/jobs/{id}/cancel", Some(Scope::Admin)),
     ("POST", "/v1/jobs/{id}/retry", Some(Scope::Admin)),
     ("DELETE", "/v1/jobs/{id}", Some(Scope::Admin)),
+    ("DELETE", "/v1/schedules/{name}", Some(Scope::Admin)),
     ("DELETE", "/v1/queues/{name}", Some(Scope::Admin)),
 ];
 /// What is no route of the document: it wants any key.
@@ -54,13 +71,24 @@ const ELSEWHERE: [(&str, &str, u16); 7] = [
     ("GET", "/livez/", 404),
 ];
 
-fn body(path: &str) -> &'static str {
-    match path {
+fn body(path: &str) -> String {
+    let body = match path {
         "/v1/jobs" => r#"{"kind":"k","queue":"a"}"#,
         "/v1/jobs/batch" => r#"{"jobs":[{"kind":"k","queue":"a"}]}"#,
         "/v1/jobs/cancel" | "/v1/jobs/retry" | "/v1/jobs/delete" => r#"{"filter":{"queue":"nowhere"}}"#,
+        "/v1/workflows" => r#"{"jobs":[{"name":"a","kind":"k","queue":"a"}]}"#,
+        // as many as there are keys that may
+        "/v1/workflows/{id}/jobs" => r#"{"jobs":[{"name":"NAME","kind":"k","queue":"a"}]}"#,
+        // of a queue that has no jobs
+        "/v1/leases" => r#"{"queues":["nowhere"]}"#,
+        "/v1/leases/heartbeat" => r#"{"leases":[{"id":1,"lease":"0"}]}"#,
+        "/v1/leases/report" => r#"{"reports":[{"id":1,"lease":"0","outcome":"complete"}]}"#,
+        "/v1/jobs/{id}/complete" => r#"{"lease":"0"}"#,
+        "/v1/jobs/{id}/fail" => r#"{"lease":"0","error":"e"}"#,
+        "/v1/jobs/{id}/snooze" => r#"{"lease":"0","for":1}"#,
         _ => "",
-    }
+    };
+    body.replace("NAME", &format!("n{}", fastrand::u64(..)))
 }
 
 async fn ask(api: &Api, key: &str, method: &str, path: &str) -> Response {
@@ -68,10 +96,11 @@ async fn ask(api: &Api, key: &str, method: &str, path: &str) -> Response {
         key,
         method,
         &(path.replace("{id}", "1").replace("{name}", "a") + if (method, path) == ("DELETE", "/v1/queues/{name}") { "?purge=true" } else { "" }),
-        match method {
+        &match method {
             "POST" => body(path),
-            "PATCH" | "PUT" => "{}",
-            _ => "",
+            "PUT" if path.starts_with("/v1/schedules") => r#"{"cron":"@yearly","job":{"kind":"k"}}"#.to_owned(),
+            "PATCH" | "PUT" => "{}".to_owned(),
+            _ => String::new(),
         },
     )
     .await
@@ -111,6 +140,8 @@ async fn each_scope_on_each_route() {
 
     let admin = &keys[3].1;
     assert_eq!(ask(&api, admin, "POST", "/v1/jobs").await.status, 201, "so that there is a job 1");
+    assert_eq!(ask(&api, admin, "PUT", "/v1/schedules/{name}").await.status, 201, "and a schedule");
+    assert_eq!(ask(&api, admin, "POST", "/v1/workflows").await.status, 201, "and a workflow");
     for (had, key) in &keys {
         for (method, path, scope) in ROUTES {
             let about = format!("{had}: {method} {path}");
@@ -121,7 +152,11 @@ async fn each_scope_on_each_route() {
                 continue;
             }
             let answer = ask(&api, key, method, path).await;
-            if allowed {
+            if allowed && path == "/v1/workflows/{id}/retry" {
+                assert_eq!(answer.status, 409, "{about}: nothing has failed: {}", answer.text());
+            } else if allowed && path.starts_with("/v1/jobs/{id}/") && scope == Some(Scope::Work) {
+                assert_eq!(answer.status, 409, "{about}: there is no such lease: {}", answer.text());
+            } else if allowed {
                 assert!((200..300).contains(&answer.status), "{about}: {}", answer.text());
             } else {
                 let said = problem(&answer, 403, &[], &about)["detail"].to_string();

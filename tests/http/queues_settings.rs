@@ -100,10 +100,10 @@ async fn bad_settings_change_nothing() {
         (json!({"max_waiting": -1}), &["/max_waiting"]),
         (json!({"max_waiting": 1_000_000_001}), &["/max_waiting"]),
         (
-            json!({"max_running": 1, "max_running_per_key": 1, "rate": {"limit": 1, "per": "1s"}, "fair": true}),
-            &["/max_running", "/max_running_per_key", "/rate", "/fair"],
+            json!({"max_running": 0, "max_running_per_key": "2", "rate": {"limit": 1_000_001, "per": "2d", "x": 1}, "fair": 1}),
+            &["/max_running", "/max_running_per_key", "/fair", "/rate/limit", "/rate/per", "/rate/x"],
         ),
-        (json!({"max_running": false, "fair": 0}), &["/max_running", "/fair"]),
+        (json!({"max_running": false, "rate": {}}), &["/max_running", "/rate/limit", "/rate/per"]),
         (json!({"defaults": 7, "retention": [], "on_failed": "k"}), &["/defaults", "/retention", "/on_failed"]),
         (
             json!({"defaults": {"priority": 40_000, "max_attempts": 0, "timeout": "500ms", "retry": {"base": -1}, "delay": 1}}),

@@ -51,7 +51,7 @@ async fn every_call_takes_the_states_it_goes_with() {
         for state in
             [JobState::Running, JobState::Succeeded, JobState::Failed, JobState::Cancelled, JobState::Retryable, JobState::Scheduled, JobState::Available]
         {
-            let (id, _) = job_in(&f, state, worker, job("echo")).await.expect("there is a way");
+            let (id, _) = job_in(&f, state, worker, job("echo")).await;
             jobs.push((id, state));
         }
         let expected: BTreeSet<i64> = jobs.iter().filter(|(_, state)| state.on(call).is_ok()).map(|(id, _)| *id).collect();
@@ -232,7 +232,7 @@ async fn a_rate_spreads_what_is_retried_evenly() {
     let never_ran = f.enqueue_one(job("echo")).await;
     f.store.cancel(never_ran).await.expect("waits");
     ids.push(never_ran);
-    let retryable = job_in(&f, JobState::Retryable, worker, job("other")).await.expect("there is a way").0;
+    let retryable = job_in(&f, JobState::Retryable, worker, job("other")).await.0;
     let due = f.store.job(retryable).await.expect("read").expect("is there").run_at;
     let rate = Rate { limit: 7, per: Duration::from_secs(1), from: None };
     let bulk = Bulk { rate: Some(rate), ..all(Call::Retry) };

@@ -22,6 +22,7 @@ async fn the_schema_of_the_version_before_is_worked_with_and_brought_up() {
     let reported = f.store.report(&[(done, Outcome::Discarded { error: "no".to_owned() })]).await.expect("report");
     assert_eq!(reported.states, [(done, JobState::Failed)]);
     assert!(f.store.to_cancel(worker).await.expect("ask").is_empty(), "nothing can be cancelled there");
+    assert_eq!(f.store.next_schedule_in().await.expect("ask"), None, "there are no schedules");
     let told = [(before, Notes { log: "line\n".to_owned(), ..Notes::default() })];
     assert_eq!(f.store.note(&told).await.expect("note"), None, "nothing is kept there");
     assert_eq!(f.store.checkpoint(before.id).await.expect("read"), None);

@@ -2,7 +2,7 @@
 
 use longshore_common::{
     outcome::Outcome,
-    store::{enqueue::Origin, queues::Deleted},
+    store::{Store, enqueue::Origin, queues::Deleted},
 };
 
 use crate::{
@@ -10,26 +10,51 @@ use crate::{
     queues::set,
 };
 
+/// Lets the one start before the other who was last too late, so that both win on any machine.
+#[derive(Default)]
+struct HeadStart(i32);
+
+impl HeadStart {
+    /// Waits as long as some statements take, where the first is to be held up.
+    async fn first(&self, store: &Store) {
+        for _ in 0..self.0 {
+            store.ping().await.expect("answers");
+        }
+    }
+
+    async fn second(&self, store: &Store) {
+        for _ in self.0..0 {
+            store.ping().await.expect("answers");
+        }
+    }
+
+    fn next(&mut self, first_has_won: bool) {
+        self.0 = (self.0 + if first_has_won { 1 } else { -1 }).clamp(-20, 20);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn delete_against_enqueue() {
     let f = Fixture::new().await;
     let other = store_at(f.database.url());
     let new = |n: i32| [in_queue("q", job(if n % 10 == 0 { "new" } else { "echo" }))];
-    let (mut gone, mut held, mut ids) = (0, 0, Vec::new());
+    let (mut gone, mut held, mut head_start) = (0, 0, HeadStart::default());
     for n in 0..300 {
         set(&f, "q", r#"{"defaults":{"priority":3}}"#).await;
-        // one is let go before the other by as much as a statement or two take
         let (deleted, enqueued) = tokio::join!(
             async {
-                for _ in 0..n % 3 {
-                    f.store.ping().await.expect("answers");
-                }
+                head_start.first(&f.store).await;
                 f.store.delete_queue("q", false).await
             },
-            async { other.enqueue(&new(n), &Origin::default()).await.expect("enqueue") }
+            async {
+                head_start.second(&other).await;
+                other.enqueue(&new(n), &Origin::default()).await.expect("enqueue")
+            }
         );
         let id = enqueued[0].id();
-        match deleted.expect("delete") {
+        let deleted = deleted.expect("delete");
+        head_start.next(deleted == Deleted::Gone);
+        match deleted {
             Deleted::Gone => gone += 1,
             Deleted::Holds { jobs } => {
                 held += 1;
@@ -41,7 +66,6 @@ async fn delete_against_enqueue() {
         assert_eq!(f.state(id).await, "available");
         let queue = f.store.queues(Some("q")).await.expect("list");
         assert_eq!(queue.first().map(|queue| queue.counts.available), Some(1), "round {n}");
-        ids.push(id);
         assert_eq!(f.store.delete_queue("q", true).await.expect("purge"), Deleted::Gone);
         assert!(f.store.queues(Some("q")).await.expect("list").is_empty());
         assert_eq!(f.state(id).await, "gone");
@@ -56,12 +80,23 @@ async fn purge_against_claims() {
     let worker = f.worker("w").await;
     let other = store_at(f.database.url());
     other.learn_lanes().await.expect("learn");
-    let (mut gone, mut ran) = (0, 0);
+    let (mut gone, mut ran, mut head_start) = (0, 0, HeadStart::default());
     for _ in 0..150 {
         f.enqueue(&vec![in_queue("q", job("echo")); 5]).await;
-        let (deleted, claimed) = tokio::join!(f.store.delete_queue("q", true), f.claim_from(worker, "q", 5));
+        let (deleted, claimed) = tokio::join!(
+            async {
+                head_start.first(&f.store).await;
+                f.store.delete_queue("q", true).await
+            },
+            async {
+                head_start.second(&other).await;
+                f.claim_from(worker, "q", 5).await
+            }
+        );
         let claimed = claimed.jobs;
-        match deleted.expect("purge") {
+        let deleted = deleted.expect("purge");
+        head_start.next(deleted == Deleted::Gone);
+        match deleted {
             Deleted::Gone => gone += 1,
             Deleted::Runs { running } => {
                 ran += 1;

@@ -59,7 +59,7 @@ async fn everything_explains_itself() {
     let uncommented = "select c.relname || coalesce('.' || a.attname, '')
           from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind = 'r'
          where c.relnamespace = 'longshore'::regnamespace and c.relkind in ('r', 'v', 'S') and c.relname not in ('schema_history')
-           and c.relname !~ '_(queue|lane|worker)_seq$'
+           and c.relname !~ '_(queue|lane|worker|workflow)_seq$'
            and (a.attnum is null and obj_description(c.oid) is null or a.attnum is not null and col_description(c.oid, a.attnum) is null)
         union all
         select p.proname from pg_proc p where p.pronamespace = 'longshore'::regnamespace and obj_description(p.oid) is null";

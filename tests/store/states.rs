@@ -4,17 +4,29 @@ use std::time::Duration;
 
 use longshore_common::{
     job::{
-        JobState, NewJob,
+        IfFailed, JobState, NewJob, NewTask, NewWorkflow, TaskName, Upstream,
         state::{OutcomeKind, Transition},
     },
     outcome::Outcome,
-    store::{claim::Lease, workers::WorkerNumber},
+    store::{claim::Lease, enqueue::Origin, workers::WorkerNumber},
 };
 
-use crate::fixture::{Fixture, job, parsed};
+use crate::fixture::{Fixture, in_queue, job, parsed};
+
+/// A job that comes after another, which is due in an hour.
+async fn blocked(f: &Fixture, new: NewJob) -> i64 {
+    let name = |name| TaskName::new(name).expect("a name");
+    let first = in_queue("first", NewJob { when: longshore_common::job::When::After(Duration::from_hours(1)), ..job("echo") });
+    let tasks = vec![
+        NewTask { name: name("first"), place: 0, job: first, after: vec![], if_failed: IfFailed::Cancel },
+        NewTask { name: name("second"), place: 1, job: new, after: vec![Upstream::New(0)], if_failed: IfFailed::Cancel },
+    ];
+    f.store.make_workflow(None, &NewWorkflow { name: None, tasks }, &Origin::default(), None).await.expect("make");
+    f.sql.query_one("select max(id) from longshore.job_data", &[]).await.expect("look").get(0)
+}
 
 /// Brings a new job into a state; the lease is that of its last attempt, or one that it never had.
-pub async fn job_in(f: &Fixture, state: JobState, worker: WorkerNumber, new: NewJob) -> Option<(i64, Lease)> {
+pub async fn job_in(f: &Fixture, state: JobState, worker: WorkerNumber, new: NewJob) -> (i64, Lease) {
     let never = |id| Lease { id, lease: 1_000_000 };
     let ended = async |outcome: Outcome| {
         let lease = f.leased(worker, new.clone()).await;
@@ -26,13 +38,13 @@ pub async fn job_in(f: &Fixture, state: JobState, worker: WorkerNumber, new: New
         JobState::Available => never(f.enqueue_one(new).await),
         JobState::Running => f.leased(worker, new).await,
         JobState::Retryable => ended(Outcome::Failed { error: "no".to_owned(), retry_in: Some(Duration::from_hours(1)) }).await,
-        JobState::Blocked => return None, // nothing leads there yet
+        JobState::Blocked => never(blocked(f, new).await),
         JobState::Succeeded => ended(Outcome::Succeeded { result: None }).await,
         JobState::Failed => ended(Outcome::Discarded { error: "no".to_owned() }).await,
         JobState::Cancelled => ended(Outcome::Cancelled { error: None }).await,
     };
     assert_eq!(f.state(lease.id).await, state.word());
-    Some((lease.id, lease))
+    (lease.id, lease)
 }
 
 async fn after(f: &Fixture, from: JobState, id: i64, transition: Transition) {
@@ -45,7 +57,7 @@ async fn promotion() {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;
     for state in JobState::ALL {
-        let Some((id, _)) = job_in(&f, state, worker, job("echo")).await else { continue };
+        let (id, _) = job_in(&f, state, worker, job("echo")).await;
         f.run(
             "with d as (update longshore.job_data set run_at = now() - interval '1 s' where run_at > now() returning id)
                update longshore.scheduled s set run_at = now() - interval '1 s' from d where d.id = s.id",
@@ -62,7 +74,7 @@ async fn claim() {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;
     for state in JobState::ALL {
-        let Some((id, _)) = job_in(&f, state, worker, job("echo")).await else { continue };
+        let (id, _) = job_in(&f, state, worker, job("echo")).await;
         f.claim(worker, 100).await;
         after(&f, state, id, Transition::Claim).await;
     }
@@ -74,7 +86,7 @@ async fn expiry() {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;
     for state in JobState::ALL {
-        let Some((id, _)) = job_in(&f, state, worker, parsed(r#"{"kind": "echo", "expires_in": "1h"}"#)).await else { continue };
+        let (id, _) = job_in(&f, state, worker, parsed(r#"{"kind": "echo", "expires_in": "1h"}"#)).await;
         f.run(
             "with d as (update longshore.job_data set expires_at = now() - interval '1 s' where expires_at is not null returning id)
                update longshore.expiring e set expires_at = now() - interval '1 s' from d where d.id = e.id",
@@ -114,7 +126,7 @@ async fn the_end_of_an_attempt() {
                     if state == JobState::Retryable && max_attempts == 1 {
                         continue; // there is no such job
                     }
-                    let Some((id, lease)) = job_in(&f, state, worker, NewJob { max_attempts: Some(max_attempts), ..job("echo") }).await else { continue };
+                    let (id, lease) = job_in(&f, state, worker, NewJob { max_attempts: Some(max_attempts), ..job("echo") }).await;
                     f.store.report(&[(lease, outcome(kind, waits))]).await.expect("report");
                     // a time-out waits by the backoff, whatever the holder says
                     let waits = waits || kind == OutcomeKind::TimedOut;

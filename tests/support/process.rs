@@ -28,6 +28,17 @@ impl Program {
         Self::new(env!("CARGO_BIN_EXE_longshore"), args)
     }
 
+    /// The test program itself, where it runs one test and nothing else: one that becomes another program.
+    ///
+    /// # Panics
+    /// When the program is not there any more.
+    pub fn test(name: &str) -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let mut program = Self::new(&program.to_string_lossy(), ["--exact", name, "--nocapture", "--test-threads", "1"]);
+        name.clone_into(&mut program.name);
+        program
+    }
+
     /// Any program.
     pub fn new(program: &str, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         let args: Vec<OsString> = args.into_iter().map(Into::into).collect();

@@ -7,21 +7,30 @@ use futures_util::FutureExt;
 use longshore_common::{duration, outcome::Outcome};
 use tokio_util::sync::CancellationToken;
 
-use crate::handler::{AnyHandler, Context, HandlerError};
+use crate::handler::{AnyHandler, Context, Handled, HandlerError};
 
 /// What a cancelled job's handler has to end by itself, before it is dropped where it waits.
 pub(crate) const TO_END: Duration = Duration::from_secs(5);
 
+/// How an attempt ended for this worker.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// With an outcome, which is to be reported.
+    With(Outcome),
+    /// Somebody else goes on with it, and reports it.
+    GivenAway,
+}
+
 /// Runs one attempt to its end. Where `cancellation` is cancelled meanwhile, the job is to be cancelled; the token of the
 /// context is below it.
-pub(crate) async fn run(context: Context, handler: &dyn AnyHandler, cancellation: CancellationToken) -> Outcome {
+pub(crate) async fn run(context: Context, handler: &dyn AnyHandler, cancellation: CancellationToken) -> Ended {
     if context.job.expired {
-        return Outcome::Expired;
+        return Ended::With(Outcome::Expired);
     }
     // However this future ends, also when it is dropped, what the handler has started elsewhere hears of it.
     let _cancel_at_end = context.cancellation.clone().drop_guard();
     let (timeout, deadline) = (context.job.timeout, context.deadline);
-    let handling = AssertUnwindSafe(handler.run(context)).catch_unwind();
+    let handling = call(handler, context);
     let too_late = async {
         match deadline {
             Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -35,18 +44,29 @@ pub(crate) async fn run(context: Context, handler: &dyn AnyHandler, cancellation
     let result = tokio::select! {
         biased;
         result = handling => result,
-        () = ignored => return Outcome::Cancelled { error: Some(format!("it did not end within {} of being cancelled, and was dropped", duration::display(TO_END))) },
-        () = too_late => return Outcome::TimedOut { error: timed_out(timeout) },
+        () = ignored => {
+            let error = format!("it did not end within {} of being cancelled, and was dropped", duration::display(TO_END));
+            return Ended::With(Outcome::Cancelled { error: Some(error) });
+        }
+        () = too_late => return Ended::With(Outcome::TimedOut { error: timed_out(timeout) }),
     };
-    match result {
-        Ok(Err(error)) if cancellation.is_cancelled() => Outcome::Cancelled { error: error.into_text() },
+    Ended::With(match result {
+        Ok(Handled::GivenAway) => return Ended::GivenAway,
+        Ok(Handled::Lost { error }) => Outcome::Lost { error },
+        Err(error) if cancellation.is_cancelled() => Outcome::Cancelled { error: error.into_text() },
         // also of a job that is to be cancelled: its work is done
-        Ok(Ok(result)) => Outcome::Succeeded { result },
-        Ok(Err(HandlerError::Failed { error, retry_in })) => Outcome::Failed { error, retry_in },
-        Ok(Err(HandlerError::Discard { error })) => Outcome::Discarded { error },
-        Ok(Err(HandlerError::Snooze { delay })) => Outcome::Snoozed { delay },
-        Err(panic) => Outcome::Failed { error: format!("the handler panicked: {}", panic_message(&*panic)), retry_in: None },
-    }
+        Ok(Handled::Done(result)) => Outcome::Succeeded { result },
+        Err(HandlerError::Failed { error, retry_in }) => Outcome::Failed { error, retry_in },
+        Err(HandlerError::Discard { error }) => Outcome::Discarded { error },
+        Err(HandlerError::Snooze { delay }) => Outcome::Snoozed { delay },
+    })
+}
+
+/// Calls the handler; that it panics is an error of its own.
+pub(crate) async fn call(handler: &dyn AnyHandler, context: Context) -> Result<Handled, HandlerError> {
+    let panicked = |panic: Box<dyn Any + Send>| HandlerError::failed(format!("the handler panicked: {}", panic_message(&*panic)));
+    // the call itself, too: it may panic before it gives a future
+    AssertUnwindSafe(async { handler.run(context).await }).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))
 }
 
 /// What is said of an attempt that ran too long.

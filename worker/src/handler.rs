@@ -1,13 +1,18 @@
 //! What a user of this crate writes: a handler, with typed args, for a kind of job.
 
 pub mod context;
+pub(crate) mod desk;
+pub mod transaction;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use longshore_common::{job::Kind, json::RawJson};
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use self::context::{Context, NoteError};
+pub use self::{
+    context::{Context, NoteError},
+    transaction::{Transaction, TransactionError},
+};
 
 /// Runs the jobs of one kind. It must not block its thread: use `tokio::task::spawn_blocking` for what takes long without
 /// waiting. A job may run more than once (its worker may die after the work and before the report), so what it does
@@ -121,11 +126,36 @@ impl<E: std::error::Error + 'static> From<E> for HandlerError {
     }
 }
 
-type Running<'a> = Pin<Box<dyn Future<Output = Result<Option<RawJson>, HandlerError>> + Send + 'a>>;
+/// How a handler ended, where not by an error of its own.
+#[derive(Debug)]
+pub(crate) enum Handled {
+    /// The work is done, with this result.
+    Done(Option<RawJson>),
+    /// Somebody else does it and reports under the attempt's lease, which hangs on this worker no more
+    /// ([`Context::give_away`]).
+    GivenAway,
+    /// The process that ran it has died.
+    Lost {
+        /// How.
+        error: String,
+    },
+}
+
+pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<Handled, HandlerError>> + Send + 'a>>;
 
 /// A handler whose types are hidden, so that those of all kinds lie in one map.
 pub(crate) trait AnyHandler: Send + Sync {
     fn run(&self, context: Context) -> Running<'_>;
+
+    /// Returns when nothing is left of any attempt, those that were dropped included.
+    fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Whether it may take its worker down with it: then a job that has lost two workers is run in a process of its own.
+    fn is_dangerous(&self) -> bool {
+        false
+    }
 }
 
 impl<H: Handler> AnyHandler for H {
@@ -134,15 +164,27 @@ impl<H: Handler> AnyHandler for H {
             let args = context.job.args.read::<H::Args>().map_err(|error| HandlerError::failed(format!("the args do not fit the handler: {error}")))?;
             let output = self.handle(args, context).await?;
             let result = RawJson::from_value(&output).map_err(|error| HandlerError::failed(format!("the result is not JSON: {error}")))?;
-            Ok((result.as_str() != "null").then_some(result))
+            Ok(Handled::Done((result.as_str() != "null").then_some(result)))
         })
     }
+
+    fn is_dangerous(&self) -> bool {
+        true // it is anybody's code, in this process
+    }
+}
+
+/// What runs one kind.
+#[derive(Clone)]
+struct Registered {
+    handler: Arc<dyn AnyHandler>,
+    /// Jobs of this kind that run at once on this worker; `None`: as many as there are slots.
+    concurrency: Option<usize>,
 }
 
 /// Which handler runs which kind.
 #[derive(Default, Clone)]
 pub struct Handlers {
-    by_kind: BTreeMap<Kind, Arc<dyn AnyHandler>>,
+    by_kind: BTreeMap<Kind, Registered>,
 }
 
 impl std::fmt::Debug for Handlers {
@@ -159,8 +201,19 @@ impl Handlers {
 
     /// Adds a handler; one that was there for this kind is replaced.
     #[must_use]
-    pub fn with(mut self, kind: Kind, handler: impl Handler) -> Self {
-        self.by_kind.insert(kind, Arc::new(handler));
+    pub fn with(self, kind: Kind, handler: impl Handler) -> Self {
+        self.with_any(kind, Arc::new(handler), None)
+    }
+
+    /// Adds a handler of which at most `concurrency` jobs run at once on this worker, whatever slots are free. The jobs beyond
+    /// wait, and delay no other kind.
+    #[must_use]
+    pub fn with_at_most(self, concurrency: usize, kind: Kind, handler: impl Handler) -> Self {
+        self.with_any(kind, Arc::new(handler), Some(concurrency))
+    }
+
+    pub(crate) fn with_any(mut self, kind: Kind, handler: Arc<dyn AnyHandler>, concurrency: Option<usize>) -> Self {
+        self.by_kind.insert(kind, Registered { handler, concurrency });
         self
     }
 
@@ -174,6 +227,18 @@ impl Handlers {
     }
 
     pub(crate) fn get(&self, kind: &Kind) -> Option<Arc<dyn AnyHandler>> {
-        self.by_kind.get(kind).cloned()
+        self.by_kind.get(kind).map(|registered| registered.handler.clone())
+    }
+
+    /// Returns when nothing is left of any attempt, on this machine at least.
+    pub(crate) async fn settled(&self) {
+        for registered in self.by_kind.values() {
+            registered.handler.settled().await;
+        }
+    }
+
+    /// The kinds of which fewer may run at once than there are slots.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = (Kind, usize)> {
+        self.by_kind.iter().filter_map(|(kind, registered)| Some((kind.clone(), registered.concurrency?)))
     }
 }

@@ -12,7 +12,7 @@ const PROGRAM: Program = Program { name: "longshore-worker", about: "Longshore's
 
 fn main() -> ExitCode {
     PROGRAM.main(
-        async |settings, stop| longshore_worker::run(settings, handlers::builtin(&settings.worker)?, stop).await,
+        async |settings, stop| longshore_worker::run(settings, handlers::configured(&settings.worker)?, stop).await,
         async |settings| longshore_worker::health(settings).await,
     )
 }

@@ -106,13 +106,13 @@ impl Notebook {
 
     /// Writes what these attempts, which have ended, told last. Costs nothing where they told nothing. Where it cannot be
     /// written, the outcomes go on all the same.
-    pub async fn write_of(&self, ended: &[(Lease, Outcome)]) {
+    pub async fn write_of(&self, ended: impl IntoIterator<Item = Lease>) {
         let told: Vec<Lease> = {
             let gathered = self.gathered();
             if gathered.pending.is_empty() && gathered.under_way.is_empty() {
                 return;
             }
-            ended.iter().map(|(lease, _)| *lease).filter(|lease| gathered.pending.contains_key(lease) || gathered.under_way(*lease).is_some()).collect()
+            ended.into_iter().filter(|lease| gathered.pending.contains_key(lease) || gathered.under_way(*lease).is_some()).collect()
         };
         if !told.is_empty() {
             let _ = tokio::time::timeout(OUTCOME_WAITS, self.write_those(|lease| told.contains(&lease))).await;
@@ -285,7 +285,7 @@ mod tests {
         let notebook = notebook();
         notebook.add(A, |notes| notes.log("line\n"));
         let ended = [(A, Outcome::HandedBack), (B, Outcome::HandedBack)];
-        tokio::time::timeout(OUTCOME_WAITS * 2, notebook.write_of(&ended)).await.expect("it gives up");
+        tokio::time::timeout(OUTCOME_WAITS * 2, notebook.write_of([A, B])).await.expect("it gives up");
         assert_eq!(notebook.take(|_| true).map(|batch| batch.notes[..] == [(A, Notes { log: "line\n".to_owned(), ..Notes::default() })]), Some(true));
         notebook.forget(&ended);
         assert!(notebook.take(|_| true).is_none());

@@ -19,7 +19,7 @@ use longshore_common::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{job_log::JobLog, notes::Notebook};
+use crate::{job_log::JobLog, notes::Notebook, slots::Slots};
 
 /// Outcomes a statement at most.
 const BATCH: usize = 1000;
@@ -64,6 +64,7 @@ pub(crate) struct Report {
 pub(crate) async fn run(
     store: Store,
     waker: Waker,
+    slots: Arc<Slots>,
     mut reports: mpsc::Receiver<Report>,
     unreported: Unreported,
     notebook: Notebook,
@@ -83,7 +84,7 @@ pub(crate) async fn run(
         }
         let (jobs, outcomes): (Vec<Arc<LeasedJob>>, Vec<(Lease, Outcome)>) = batch.drain(..).map(|r| (r.job.clone(), (r.job.lease, r.outcome))).unzip();
         let report = async || {
-            notebook.write_of(&outcomes).await;
+            notebook.write_of(outcomes.iter().map(|(lease, _)| *lease)).await;
             store.report(&outcomes).await
         };
         match until_available(&give_up, report).await {
@@ -91,10 +92,12 @@ pub(crate) async fn run(
                 notebook.forget(&outcomes);
                 unreported.remove(outcomes.iter().map(|(lease, _)| *lease));
                 let mut states = reported.states;
+                reported.released.iter().for_each(|queue| waker.wake(queue));
                 if reported.watched {
                     waker.ended(states.iter().filter(|(_, state)| state.is_finished()).map(|(lease, _)| lease.id));
                 }
                 states.sort_unstable_by_key(|(lease, _)| *lease);
+                jobs.iter().filter(|job| job.limited).for_each(|job| slots.ended_in(&job.lane.queue));
                 for (job, (lease, outcome)) in jobs.iter().zip(&outcomes) {
                     if reported.stale.contains(lease) {
                         tracing::warn!(job.id = lease.id, kind = %job.lane.kind, attempt = job.attempt,

@@ -17,22 +17,29 @@ use longshore_common::{
     },
 };
 use tokio::{
+    runtime::Handle,
     sync::{Notify, mpsc},
-    task::AbortHandle,
+    task::{AbortHandle, JoinHandle},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    attempt,
-    handler::{AnyHandler, Context},
-    notes::Notebook,
+    apart::Apart,
+    attempt::{self, Ended},
+    handler::{
+        AnyHandler, Context,
+        desk::{Completed, Desk},
+    },
     report::{Report, Unreported},
     slots::Slot,
 };
 
 /// A handler that goes on for that long after its deadline blocks its thread: it cannot be ended from outside.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
+
+/// From so many losses in a row on, a job runs in a process of its own.
+const LOSSES_TO_RUN_APART: i32 = 2;
 
 /// How often to ask which jobs are to be cancelled: a worker is told within a second.
 const CANCELLED_EVERY: Duration = Duration::from_millis(600);
@@ -42,8 +49,26 @@ struct Entry {
     job: Arc<LeasedJob>,
     deadline: Option<Instant>,
     cancellation: CancellationToken,
+    completed: Completed,
     task: Option<AbortHandle>,
     slot: Slot,
+}
+
+/// A job that was claimed, with what runs it.
+pub(crate) struct Claimed {
+    pub job: LeasedJob,
+    pub handler: Arc<dyn AnyHandler>,
+    pub slot: Slot,
+}
+
+/// What attempts run on.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    /// The runtime of users' handlers, which may block its threads.
+    pub handlers: Handle,
+    pub desk: Desk,
+    /// For jobs that run apart from all others.
+    pub apart: Arc<Apart>,
 }
 
 /// The table of running attempts. Cheap to clone.
@@ -56,12 +81,12 @@ struct Inner {
     ended: Notify,
     reports: mpsc::Sender<Report>,
     unreported: Unreported,
-    notebook: Notebook,
+    ground: Ground,
 }
 
 impl Running {
-    pub fn new(reports: mpsc::Sender<Report>, unreported: Unreported, notebook: Notebook) -> Self {
-        Self(Arc::new(Inner { entries: Mutex::default(), ended: Notify::new(), reports, unreported, notebook }))
+    pub fn new(reports: mpsc::Sender<Report>, unreported: Unreported, ground: Ground) -> Self {
+        Self(Arc::new(Inner { entries: Mutex::default(), ended: Notify::new(), reports, unreported, ground }))
     }
 
     /// Whether the worker still has this lease in hand: its attempt runs, or its report is still to come.
@@ -70,22 +95,59 @@ impl Running {
         self.entries().contains_key(&lease) || self.0.unreported.has(lease)
     }
 
-    /// Starts an attempt in a task of its own.
-    pub fn start(&self, job: LeasedJob, handler: Arc<dyn AnyHandler>, slot: Slot) {
-        let job = Arc::new(job);
-        let lease = job.lease;
-        let deadline = job.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let cancellation = CancellationToken::new();
-        self.entries().insert(lease, Entry { job: job.clone(), deadline, cancellation: cancellation.clone(), task: None, slot });
-        let running = self.clone();
-        let task = tokio::spawn(async move {
+    /// Starts attempts, each in a task of its own, on the handlers' runtime. Ends when they were started there and those that do
+    /// not wait have run once: the runtime is woken once for all of them. Where handlers block all its threads, that lasts.
+    pub fn start(&self, jobs: Vec<Claimed>) -> JoinHandle<()> {
+        let mut attempts = Vec::with_capacity(jobs.len());
+        for Claimed { job, handler, slot } in jobs {
+            let job = Arc::new(job);
+            let lease = job.lease;
+            let deadline = job.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+            let cancellation = CancellationToken::new();
             // a token of its own, below the job's: what the handler hears
-            let context = Context { job, deadline, cancellation: cancellation.child_token(), notebook: running.0.notebook.clone() };
-            let outcome = attempt::run(context, &*handler, cancellation).await;
-            running.settle(lease, outcome).await;
-        });
+            let context = Context {
+                job: job.clone(),
+                deadline,
+                cancellation: cancellation.child_token(),
+                completed: Completed::default(),
+                desk: self.0.ground.desk.clone(),
+            };
+            let entry = Entry { job: job.clone(), deadline, cancellation: cancellation.clone(), completed: context.completed.clone(), task: None, slot };
+            self.entries().insert(lease, entry);
+            if job.losses >= LOSSES_TO_RUN_APART && handler.is_dangerous() {
+                // the process is a child of this thread
+                let apart = self.0.ground.apart.clone();
+                self.spawn(&Handle::current(), lease, self.clone().attempt(context, apart, cancellation));
+            } else {
+                attempts.push((lease, self.clone().attempt(context, handler, cancellation)));
+            }
+        }
+        let (running, handlers) = (self.clone(), self.0.ground.handlers.clone());
+        self.0.ground.handlers.spawn(async move {
+            for (lease, attempt) in attempts {
+                running.spawn(&handlers, lease, attempt);
+            }
+            tokio::task::yield_now().await;
+        })
+    }
+
+    /// Ends when a thread of the handlers' runtime is free.
+    pub fn free_thread(&self) -> JoinHandle<()> {
+        self.0.ground.handlers.spawn(std::future::ready(()))
+    }
+
+    /// Unless it was taken out meanwhile.
+    fn spawn(&self, runtime: &Handle, lease: Lease, attempt: impl Future<Output = ()> + Send + 'static) {
         if let Some(entry) = self.entries().get_mut(&lease) {
-            entry.task = Some(task.abort_handle());
+            entry.task = Some(runtime.spawn(attempt).abort_handle());
+        }
+    }
+
+    async fn attempt(self, context: Context, handler: Arc<dyn AnyHandler>, cancellation: CancellationToken) {
+        let lease = context.job.lease;
+        match attempt::run(context, &*handler, cancellation).await {
+            Ended::With(outcome) => self.settle(lease, outcome).await,
+            Ended::GivenAway => self.let_go(lease),
         }
     }
 
@@ -189,8 +251,25 @@ impl Running {
         }
     }
 
-    /// The slot is held until the report is on its way, so that a database that is away holds up new work.
+    /// Somebody else reports it.
+    fn let_go(&self, lease: Lease) {
+        self.entries().remove(&lease);
+        self.0.ended.notify_waiters();
+    }
+
+    /// The slot is held until the report is on its way, so that a database that is away holds up new work. What the handler has
+    /// completed in a transaction of its own counts, whatever came after.
     async fn report(&self, entry: Entry, outcome: Outcome) {
+        let outcome = match entry.completed.result() {
+            Some(result) => {
+                if !matches!(outcome, Outcome::Succeeded { .. } | Outcome::HandedBack) {
+                    tracing::warn!(job.id = entry.job.lease.id, kind = %entry.job.lane.kind, error = outcome.error(),
+                        "the handler completed its job in a transaction and then ended as {}: the job has succeeded all the same", outcome.word());
+                }
+                Outcome::Succeeded { result: result.clone() }
+            }
+            None => outcome,
+        };
         let _ = self.0.reports.send(Report { job: entry.job, outcome }).await; // the reporter outlives all attempts
         drop(entry.slot);
         self.0.ended.notify_waiters();

@@ -1,17 +1,22 @@
-//! Slots: how many jobs run at once. Queues share them as the setting `worker.queues` says.
+//! Slots: how many jobs run at once. Queues share them as the setting `worker.queues` says; a kind may be held to fewer.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use longshore_common::settings::{QueuePattern, QueueShare};
+use longshore_common::{
+    job::{Kind, QueueName},
+    settings::{QueuePattern, QueueShare},
+};
 use tokio::sync::Notify;
 
-/// The slots of one entry of `worker.queues`.
+/// So many at once.
 #[derive(Debug)]
-pub(crate) struct Share {
-    pattern: QueuePattern,
+pub(crate) struct Room {
     free: AtomicUsize,
     freed: Arc<Notify>,
 }
@@ -19,30 +24,60 @@ pub(crate) struct Share {
 /// All slots of this worker.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    shares: Vec<Arc<Share>>,
+    /// What each entry of `worker.queues` has.
+    shares: Vec<(QueuePattern, Arc<Room>)>,
+    /// What kinds with a limit of their own have, whatever their queue.
+    limits: HashMap<Kind, Arc<Room>>,
     freed: Arc<Notify>,
+    /// Queues with limits of which jobs have ended, reports and all.
+    ended: Mutex<HashSet<QueueName>>,
+    room_made: Notify,
     total: usize,
 }
 
 impl Slots {
-    pub fn new(shares: &[QueueShare]) -> Self {
+    pub fn new(shares: &[QueueShare], limits: impl IntoIterator<Item = (Kind, usize)>) -> Self {
         let freed = Arc::new(Notify::new());
+        let room = |n| Arc::new(Room { free: AtomicUsize::new(n), freed: freed.clone() });
         Self {
             total: shares.iter().map(|s| s.slots).sum(),
-            shares: shares.iter().map(|s| Arc::new(Share { pattern: s.pattern.clone(), free: AtomicUsize::new(s.slots), freed: freed.clone() })).collect(),
+            shares: shares.iter().map(|s| (s.pattern.clone(), room(s.slots))).collect(),
+            limits: limits.into_iter().map(|(kind, n)| (kind, room(n))).collect(),
             freed,
+            ended: Mutex::default(),
+            room_made: Notify::new(),
         }
     }
 
-    /// The share that a queue takes its slots from; `None`: this worker does not serve it.
-    pub fn share_of(&self, queue: &str) -> Option<&Arc<Share>> {
-        let named = self.shares.iter().find(|s| matches!(&s.pattern, QueuePattern::Named(name) if **name == *queue));
-        named.or_else(|| self.shares.iter().find(|s| s.pattern == QueuePattern::Other))
+    /// The room that a queue takes its slots from; `None`: this worker does not serve it.
+    pub fn share_of(&self, queue: &str) -> Option<&Arc<Room>> {
+        let named = self.shares.iter().find(|(pattern, _)| matches!(pattern, QueuePattern::Named(name) if **name == *queue));
+        named.or_else(|| self.shares.iter().find(|(pattern, _)| *pattern == QueuePattern::Other)).map(|(_, room)| room)
+    }
+
+    /// The room of a kind that has a limit of its own.
+    pub fn limit_of(&self, kind: &Kind) -> Option<&Arc<Room>> {
+        self.limits.get(kind)
     }
 
     /// Slots in all.
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// A job of a queue with limits has ended, and its report is stored: there may be room for another.
+    pub fn ended_in(&self, queue: &QueueName) {
+        let mut ended = self.ended.lock().expect("no panic while held");
+        if !ended.contains(queue) {
+            ended.insert(queue.clone());
+        }
+        self.room_made.notify_one();
+    }
+
+    /// Waits for queues with limits of which jobs have ended since the last call.
+    pub async fn room_made(&self) -> HashSet<QueueName> {
+        self.room_made.notified().await;
+        std::mem::take(&mut *self.ended.lock().expect("no panic while held"))
     }
 
     /// Returns when a slot has become free since the last call.
@@ -51,25 +86,38 @@ impl Slots {
     }
 }
 
-impl Share {
+impl Room {
     pub fn free(&self) -> usize {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Takes a slot. Only the fetch loop takes, and no more than were free.
-    pub fn take(self: &Arc<Self>) -> Slot {
+    /// Takes a place. Only the fetch loop takes, and no more than were free.
+    fn take(self: &Arc<Self>) -> Place {
         self.free.fetch_sub(1, Ordering::Relaxed);
-        Slot(self.clone())
+        Place(self.clone())
+    }
+}
+
+#[derive(Debug)]
+struct Place(Arc<Room>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.free.fetch_add(1, Ordering::Relaxed);
+        self.0.freed.notify_one();
     }
 }
 
 /// A slot that is taken; free again when dropped.
 #[derive(Debug)]
-pub(crate) struct Slot(Arc<Share>);
+pub(crate) struct Slot {
+    _of_queue: Place,
+    _of_kind: Option<Place>,
+}
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.free.fetch_add(1, Ordering::Relaxed);
-        self.0.freed.notify_one();
+impl Slot {
+    /// Takes a slot of a queue, and one of its kind where that has a limit.
+    pub fn take(share: &Arc<Room>, limit: Option<&Arc<Room>>) -> Self {
+        Self { _of_queue: share.take(), _of_kind: limit.map(Room::take) }
     }
 }

@@ -54,7 +54,7 @@ impl<'a> ApiExtractor<'a> for JobBody {
 
 /// A JSON body of which the document says what it is, not yet read.
 #[derive(Debug)]
-pub struct JsonBody<T> {
+pub struct JsonBody<T, const LARGE: bool = false, const ONCE: bool = false> {
     /// The body.
     pub body: Body,
     /// Its length, where the caller says it.
@@ -62,12 +62,18 @@ pub struct JsonBody<T> {
     described: PhantomData<T>,
 }
 
+/// One that may be as long as a batch.
+pub type LargeBody<T> = JsonBody<T, true>;
+/// The body of a workflow, which may bear an idempotency key.
+pub type WorkflowBody = JsonBody<schemas::NewWorkflow, true, true>;
 /// The body of a change to a job.
 pub type ChangeBody = JsonBody<schemas::JobChange>;
 /// The body of a queue's settings.
 pub type QueueBody = JsonBody<schemas::QueueSettings>;
+/// The body of a schedule's settings.
+pub type ScheduleBody = JsonBody<schemas::ScheduleSettings>;
 
-impl<'a, T: Schema + Send> ApiExtractor<'a> for JsonBody<T> {
+impl<'a, T: Schema + Send, const LARGE: bool, const ONCE: bool> ApiExtractor<'a> for JsonBody<T, LARGE, ONCE> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
     type ParamRawType = ();
@@ -78,13 +84,15 @@ impl<'a, T: Schema + Send> ApiExtractor<'a> for JsonBody<T> {
 
     fn request_meta() -> Option<MetaRequest> {
         let content = vec![MetaMediaType { content_type: "application/json", schema: T::reference() }];
-        Some(MetaRequest { description: Some("2 MiB at most."), content, required: true })
+        Some(MetaRequest { description: Some(if LARGE { "32 MiB at most." } else { "2 MiB at most." }), content, required: true })
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         const ALLOWED: &str = "application/json";
         query::refuse_unknown(request, &[])?;
-        query::refuse_idempotency_key(request)?;
+        if !ONCE {
+            query::refuse_idempotency_key(request)?;
+        }
         match body::format(request.headers(), ALLOWED)? {
             Format::Json => Ok(Self { body: body.take()?, declared: declared_length(request), described: PhantomData }),
             Format::Ndjson => Err(ApiError::UnsupportedMediaType { found: "application/x-ndjson".to_owned(), allowed: ALLOWED }.into()),

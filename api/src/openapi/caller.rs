@@ -34,6 +34,13 @@ impl Needs for Read {
     const SCOPE: Option<Scope> = Some(Scope::Read);
 }
 
+/// It leases jobs, and reports what became of them.
+#[derive(Debug)]
+pub enum Work {}
+impl Needs for Work {
+    const SCOPE: Option<Scope> = Some(Scope::Work);
+}
+
 /// It controls what is there.
 #[derive(Debug)]
 pub enum Admin {}

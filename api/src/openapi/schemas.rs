@@ -4,8 +4,11 @@ mod bulk;
 mod events;
 mod failures;
 mod jobs;
+mod leases;
 mod queues;
+mod schedules;
 mod stats;
+mod workflows;
 
 use longshore_common::store::workers::WorkerView;
 use poem_openapi::registry::{MetaSchema, Registry};
@@ -16,7 +19,10 @@ pub use self::{
     events::event_query,
     failures::failure_query,
     jobs::{JobChange, NewBatch, NewJob, idempotency_key, job_query, wait_query},
+    leases::{Complete, Fail, Heartbeat, LeaseRequest, Reports, Snooze},
     queues::{QueueSettings, purge_query},
+    schedules::{ScheduleSettings, preview_query},
+    workflows::{MoreTasks, NewWorkflow, format_query},
 };
 use super::schema::{Field, Schema, count, inline, input, integer, list, nullable, object, optional, text, time, word};
 use crate::routes::{
@@ -166,6 +172,7 @@ mod tests {
             explain::Explanation,
             notes::JobLogs,
             queues::{Counts, QueueView},
+            schedules::ScheduleView,
         },
     };
     use serde::Serialize;
@@ -202,6 +209,19 @@ mod tests {
             oldest_available_age: None,
             workers: 0,
         });
+        assert_describes(&ScheduleView {
+            name: "s".to_owned(),
+            cron: "@daily".to_owned(),
+            timezone: "UTC".to_owned(),
+            job: RawJson::empty_object(),
+            paused: false,
+            catch_up: "last".to_owned(),
+            overlap: "allow".to_owned(),
+            next_run_at: None,
+            last_run_at: None,
+            queue: "default".to_owned(),
+            due: false,
+        });
         let (id, host, version) = ("a:1:2".to_owned(), "a".to_owned(), "1".to_owned());
         assert_describes(&WorkerView { id, host, version, queues: vec![], kinds: vec![], running: 0, since: now, last_seen: now, last_poll: None });
         assert_describes(&Explanation { id: 1, queue: String::new(), state: JobState::Running, runnable: true, because: vec![], note: None });
@@ -221,6 +241,8 @@ mod tests {
             Explanation::schema(),
             QueueView::schema(),
             QueueSettings::schema(),
+            ScheduleView::schema(),
+            ScheduleSettings::schema(),
             JobLogs::schema(),
         ] {
             let described: BTreeSet<&str> = schema.properties.iter().map(|(name, _)| *name).collect();

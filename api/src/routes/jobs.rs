@@ -280,7 +280,7 @@ fn on_conflict(job: &NewJob) -> OnConflict {
 }
 
 /// A held key is the caller's to know, with a pointer to it; `pointer` makes it from the job's index. So is a full queue.
-pub(super) fn held(error: StoreError, pointer: impl FnOnce(usize) -> String) -> ApiError {
+pub(crate) fn held(error: StoreError, pointer: impl FnOnce(usize) -> String) -> ApiError {
     match error {
         StoreError::KeyHeldElsewhere { index, key } => ApiError::KeyHeldElsewhere { pointer: pointer(index), key },
         StoreError::KeyHeld { index, key, standing } => ApiError::KeyHeld { pointer: pointer(index), key, standing },

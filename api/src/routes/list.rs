@@ -106,7 +106,8 @@ mod tests {
         assert_eq!(list.filter.labels, ["t:x y", "m:customer=7", "m:a=b=1"]);
         assert_eq!((list.limit, list.before, list.fields, list.filter.of_none), (7, Some(42), Fields { args: true, result: true }, false));
         assert_eq!((list.filter.created_after, list.filter.finished_before), ("2030-01-01T00:00:00Z".parse().ok(), "2029-12-31T23:00:00Z".parse().ok()));
-        assert!(List::parse("schedule=nightly").expect("fine").filter.of_none && List::parse("workflow_id=7").expect("fine").filter.of_none);
+        assert_eq!(List::parse("schedule=nightly").expect("fine").filter.schedule.as_deref(), Some("nightly"));
+        assert_eq!(List::parse("workflow_id=7").expect("fine").filter.workflow_id, Some(7));
     }
 
     #[test]

@@ -1,3 +1,3 @@
 -- jobs/report_1_1
 -- In a schema of version 1.1, which does not know who waits for outcomes.
-select id, lease, state::text, false as watched from longshore.report($1, $2, $3, $4, $5, $6)
+select id, lease, state::text, false as watched, null::text as released from longshore.report($1, $2, $3, $4, $5, $6)

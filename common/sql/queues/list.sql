@@ -11,22 +11,27 @@ with guess as materialized (
   select lane, state, sum(n) as jobs from longshore.tally group by lane, state
 )
 select q.name,
-       case when r.n > 10000 then greatest(r.n, r.guess) else r.n end::bigint,
+       h.n + case when r.n > 10000 then greatest(r.n, r.guess) else r.n end::bigint,
        (select count(*) from longshore.lanes l join longshore.running x on x.lane = l.lane where l.queue = q.queue),
        case when s.n > 10000 then greatest(s.scheduled, s.guess * s.scheduled / s.n) else s.scheduled end::bigint,
        case when s.n > 10000 then greatest(s.retryable, s.guess * s.retryable / s.n) else s.retryable end::bigint,
        t.succeeded::bigint, t.failed::bigint, t.cancelled::bigint,
-       r.n > 10000 or s.n > 10000,
+       r.n > 10000 or s.n > 10000 or h.n > 10000,
        extract(epoch from now() - o.oldest)::float8,
        (select count(*) from longshore.workers w
          where w.stopped_at is null and w.last_seen > now() - w.lease
            and exists (select from unnest(w.queues) s where split_part(s, '=', 1) in (q.name, '*'))),
        q.paused_at is not null, q.max_waiting, q.default_priority, q.default_max_attempts, q.default_timeout_ms, q.default_retry,
-       extract(epoch from q.keep_succeeded)::float8, extract(epoch from q.keep_cancelled)::float8, extract(epoch from q.keep_failed)::float8, q.on_failed
+       extract(epoch from q.keep_succeeded)::float8, extract(epoch from q.keep_cancelled)::float8, extract(epoch from q.keep_failed)::float8, q.on_failed,
+       (select count(*) from (select from longshore.lanes l join longshore.blocked b on b.lane = l.lane where l.queue = q.queue limit 10001) c),
+       q.max_running, q.max_running_per_key, q.rate_limit, extract(epoch from q.rate_per)::float8, q.fair
   from longshore.queues q
  cross join lateral (
    select count(*) as n, (select sum(g.jobs) from longshore.lanes l join guess g on g.lane = l.lane and g.tablename = 'ready' where l.queue = q.queue) as guess
      from (select from longshore.lanes l cross join lateral (select from longshore.ready i where i.lane = l.lane limit 10001) i where l.queue = q.queue limit 10001) c) r
+ cross join lateral (
+   select count(*) as n from (select from longshore.lanes l cross join lateral (select from longshore.held i where i.lane = l.lane limit 10001) i
+                               where l.queue = q.queue limit 10001) c) h
  cross join lateral (
    select count(*) as n, count(*) filter (where c.attempt = 0) as scheduled, count(*) filter (where c.attempt > 0) as retryable,
           (select sum(g.jobs) from longshore.lanes l join guess g on g.lane = l.lane and g.tablename = 'scheduled' where l.queue = q.queue) as guess

@@ -53,24 +53,39 @@ create or replace function longshore.losses(p_id bigint) returns int language sq
 $$;
 comment on function longshore.losses is 'losses in a row, last of all';
 
--- Put jobs that are in no place into one: ready or scheduled, by their run_at. The way in for all that is not the
+-- The key under which an available job waits in held: its concurrency key where its queue limits each key; in a fair queue
+-- every job has one, '' where it names none. Null: it waits in ready.
+create or replace function longshore.held_under(p_lane int, p_key text) returns text language sql stable as $$
+  select case when q.fair then coalesce(p_key, '') else p_key end
+    from longshore.lanes l join longshore.queues q using (queue) where l.lane = p_lane and q.keyed
+$$;
+comment on function longshore.held_under is 'the key under which an available job waits in held; null: it waits in ready';
+
+-- Put jobs that are in no place into one: scheduled, held or ready, by their run_at and their queue's limits. The way in for all that is not the
 -- first enqueue (which does the same in its own statement). p_fingerprints and p_failed_ats are for those that still wait
 -- because they failed; what is ready has no use for them.
 drop function if exists longshore.place(bigint[], smallint[]);
 create or replace function longshore.place(p_ids bigint[], p_attempts smallint[], p_fingerprints bigint[] default '{}', p_failed_ats timestamptz[] default '{}')
 returns void language sql as $$
   with u as materialized (
-    select j.id, j.run_at, j.lane, j.priority, u.attempt, u.fingerprint, u.failed_at
+    select j.id, j.run_at, j.lane, j.priority, j.concurrency_key, u.attempt, u.fingerprint, u.failed_at,
+           case when j.run_at <= now() then longshore.held_under(j.lane, j.concurrency_key) end held_under
       from unnest(p_ids, p_attempts, p_fingerprints, p_failed_ats) u(id, attempt, fingerprint, failed_at)
      cross join lateral (select * from longshore.job_data i where i.id = u.id offset 0) j
   ), s as (
-    insert into longshore.scheduled (run_at, id, lane, priority, attempt, fingerprint, failed_at)
-    select run_at, id, lane, priority, attempt, fingerprint, failed_at from u where run_at > now()
+    insert into longshore.scheduled (run_at, id, lane, priority, attempt, fingerprint, failed_at, key)
+    select run_at, id, lane, priority, attempt, fingerprint, failed_at, concurrency_key from u where run_at > now()
+  ), h as (
+    insert into longshore.held (id, run_at, lane, priority, attempt, key)
+    select id, run_at, lane, priority, attempt, held_under from u where held_under is not null
+  ), c as (
+    insert into longshore.key_changes (queue, key, priority, run_at, id)
+    select l.queue, held_under, priority, run_at, id from u join longshore.lanes l using (lane) where held_under is not null
   )
-  insert into longshore.ready (id, run_at, lane, priority, attempt)
-  select id, run_at, lane, priority, attempt from u where run_at <= now()
+  insert into longshore.ready (id, run_at, lane, priority, attempt, key)
+  select id, run_at, lane, priority, attempt, concurrency_key from u where run_at <= now() and held_under is null
 $$;
-comment on function longshore.place is 'put jobs into ready or scheduled';
+comment on function longshore.place is 'put jobs into scheduled, held or ready';
 
 -- Take a waiting job out of its place, by its exact key: the compare-and-set of every change to a waiting job. met is the
 -- state it was found in, attempt what it has had, fingerprint and failed_at of what failed; met is null where it does not wait.
@@ -83,7 +98,7 @@ declare
   v_attempt smallint;
   s record;
 begin
-  select lane, priority, run_at into j from longshore.job_data where id = p_id;
+  select lane, priority, run_at, coalesce(concurrency_key, '') as key into j from longshore.job_data where id = p_id;
   if not found then return; end if;
   delete from longshore.ready r
    where r.lane = j.lane and r.priority = j.priority and r.run_at = j.run_at and r.id = p_id
@@ -96,6 +111,19 @@ begin
   if found then
     attempt := s.attempt; met := case when s.attempt = 0 then 'scheduled' else 'retryable' end;
     fingerprint := s.fingerprint; failed_at := s.failed_at;
+    return;
+  end if;
+  delete from longshore.held h
+   where h.lane = j.lane and h.key = j.key and h.priority = j.priority and h.run_at = j.run_at and h.id = p_id
+  returning h.attempt into v_attempt;
+  if found then
+    attempt := v_attempt; met := 'available';
+    return;
+  end if;
+  -- its edges stay: whoever ends it deletes them
+  delete from longshore.blocked b where b.id = p_id returning b.attempt into v_attempt;
+  if found then
+    attempt := v_attempt; met := 'blocked';
   end if;
 end $$;
 comment on function longshore.unplace is 'take a waiting job out of its place; nulls: it does not wait';

@@ -7,6 +7,8 @@ create or replace function longshore.promote(p_n int, p_after timestamptz defaul
 returns table (promoted int, upto timestamptz, queues text[]) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set enable_sort = off set jit = off
 as $$
+declare
+  v_keyed constant int[] := array(select l.lane from longshore.queues q join longshore.lanes l using (queue) where q.keyed);
 begin
   return query
   with s as (
@@ -16,7 +18,19 @@ begin
        order by i.run_at, i.id limit p_n for update skip locked))
     returning *
   ), r as (
-    insert into longshore.ready (id, run_at, lane, priority, attempt) select s.id, s.run_at, s.lane, s.priority, s.attempt from s
+    insert into longshore.ready (id, run_at, lane, priority, attempt, key)
+    select s.id, s.run_at, s.lane, s.priority, s.attempt, s.key from s where not s.lane = any(v_keyed)
+  ), k as materialized (
+    select s.*, longshore.held_under(s.lane, s.key) held_under from s where s.lane = any(v_keyed)
+  ), kr as (
+    insert into longshore.ready (id, run_at, lane, priority, attempt, key)
+    select k.id, k.run_at, k.lane, k.priority, k.attempt, k.key from k where k.held_under is null
+  ), kh as (
+    insert into longshore.held (id, run_at, lane, priority, attempt, key)
+    select k.id, k.run_at, k.lane, k.priority, k.attempt, k.held_under from k where k.held_under is not null
+  ), kc as (
+    insert into longshore.key_changes (queue, key, priority, run_at, id)
+    select l.queue, k.held_under, k.priority, k.run_at, k.id from k join longshore.lanes l using (lane) where k.held_under is not null
   )
   select count(*)::int, max(s.run_at), array(select distinct q.name from (select distinct x.lane from s x) d join longshore.lanes l using (lane) join longshore.queues q using (queue)) from s;
 end $$;
@@ -37,9 +51,9 @@ declare
   v_error text;
 begin
   for w in
-    select x.worker, x.name, x.stopped_at, extract(epoch from now() - x.last_seen)::float8 silent from longshore.workers x
+    select x.worker, x.name, x.pulls, x.stopped_at, extract(epoch from now() - x.last_seen)::float8 silent from longshore.workers x
      where x.stopped_at is null and x.last_seen < now() - x.lease
-        or x.stopped_at is not null and exists (select from longshore.running r where r.worker = x.worker)
+        or x.stopped_at is not null and exists (select from longshore.running r where r.worker = x.worker and r.lease_until is null)
      order by x.worker for update skip locked
   loop
     update longshore.workers x set stopped_at = now() where x.worker = w.worker and x.stopped_at is null;
@@ -47,16 +61,43 @@ begin
     v_error := format('its worker %s was not heard of for %s s', w.name, round(w.silent::numeric, 1));
     loop
       select array_agg(r.id order by r.id), array_agg(r.lease order by r.id) into v_ids, v_leases
-        from (select * from longshore.running y where y.worker = w.worker limit 1000) r;
+        from (select * from longshore.running y where y.worker = w.worker and y.lease_until is null limit 1000) r;
       exit when v_ids is null;
       -- a report of the worker itself may have been quicker
       jobs := jobs + (select count(*) filter (where p.accepted) from longshore.report(
         v_ids, v_leases, array_fill('lost'::text, array[cardinality(v_ids)]), '{}', array_fill(v_error, array[cardinality(v_ids)])) p);
     end loop;
-    return next;
+    -- of one that pulls, leases end by themselves: that it was not heard of is no news
+    if not w.pulls then return next; end if;
   end loop;
 end $$;
 comment on function longshore.rescue is 'give back the jobs of workers that have missed their heartbeats';
+
+-- Leases of single jobs that ended without being extended, at most p_n: a row for each that was given back. Of who pulls, the
+-- attempt is lost; who was handed the job for as long as its timeout has run out of time.
+-- Locks: rows of running that nobody else has (an extension that is under way goes first). Index: running_lease_until.
+create or replace function longshore.rescue_leases(p_n int) returns table (id bigint, worker text, silent_s float8) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with ended as materialized (
+    select r.id, r.lease, r.worker, r.lease_until from longshore.running r
+     where r.lease_until < now() order by r.lease_until limit p_n for update skip locked
+  ), named as materialized (
+    select e.id, e.lease, w.name, w.pulls, extract(epoch from now() - e.lease_until)::float8 silent_s from ended e join longshore.workers w using (worker)
+  ), arrays as (
+    select array_agg(n.id) ids, array_agg(n.lease) leases, array_agg(case when n.pulls then 'lost' else 'timed_out' end) outcomes,
+           array_agg(case when n.pulls then format('its worker %s did not extend its lease, which had ended %s s before', n.name, round(n.silent_s::numeric, 1))
+                          else 'whoever was to report it did not, and did not extend its lease, within its timeout' end) errors
+      from named n
+  )
+  select p.id, n.name, n.silent_s
+    from arrays a cross join lateral longshore.report(a.ids, a.leases, a.outcomes, '{}', a.errors) p join named n on n.id = p.id
+   where a.ids is not null and p.accepted;
+end $$;
+comment on function longshore.rescue_leases is 'give back jobs whose own lease has ended';
 
 -- Jobs that have not started in time are cancelled, error "expired". One that runs or has run stays as it is.
 -- Locks: rows of expiring, without waiting for others; then the jobs by id, as calls of many jobs do.
@@ -64,7 +105,7 @@ create or replace function longshore.expire(p_n int) returns int language plpgsq
 declare
   e record;
   v_attempt smallint;
-  v_expired int := 0;
+  v_expired bigint[] := '{}';
 begin
   for e in
     with d as (
@@ -81,9 +122,10 @@ begin
     select j.id, j.lane, 'cancelled', v_attempt, 'expired' from longshore.job_data j where j.id = e.id;
     insert into longshore.tally (lane, state, n) select j.lane, 'cancelled', 1 from longshore.job_data j where j.id = e.id;
     perform longshore.tell('job.cancelled', e.id, (select j.lane from longshore.job_data j where j.id = e.id), v_attempt, 'expired');
-    v_expired := v_expired + 1;
+    v_expired := v_expired || e.id;
   end loop;
-  return v_expired;
+  perform longshore.end_waits(v_expired);
+  return cardinality(v_expired);
 end $$;
 comment on function longshore.expire is 'cancel jobs that have not started in time';
 
@@ -104,6 +146,8 @@ begin
        cross join lateral (values ('succeeded'::longshore.job_state, q.keep_succeeded), ('failed', q.keep_failed), ('cancelled', q.keep_cancelled)) k(state, age)
        cross join lateral (
          select o.ctid from longshore.finished o where o.lane = l.lane and o.state = k.state and o.finished_at < now() - k.age
+            -- others of its workflow may want its result
+            and not exists (select from longshore.job_data j join longshore.workflows w on w.workflow = j.workflow_id and w.over_at is null where j.id = o.id)
           order by o.lane, o.state, o.finished_at limit p_n for update skip locked) i
        where k.state = any(p_states) limit p_n))
     returning id, lane, state

@@ -5,7 +5,11 @@ drop view if exists longshore.jobs, longshore.failures, longshore.queues_overvie
 create view longshore.places as
   select id, 'available'::longshore.job_state as state, attempt, lane, priority, run_at from longshore.ready
   union all
+  select id, 'available', attempt, lane, priority, run_at from longshore.held
+  union all
   select id, case when attempt = 0 then 'scheduled'::longshore.job_state else 'retryable' end, attempt, lane, priority, run_at from longshore.scheduled
+  union all
+  select id, 'blocked', attempt, lane, null, null from longshore.blocked
   union all
   select id, 'running', attempt, lane, null, null from longshore.running
   union all
@@ -17,15 +21,16 @@ create view longshore.jobs as
   select j.id, l.kind, q.name as queue,
          case when f.id is not null then f.state
               when x.id is not null then 'running'::longshore.job_state
-              when r.id is not null then 'available'
+              when r.id is not null or h.id is not null then 'available'
+              when b.id is not null then 'blocked'
               when s.id is not null then case when s.attempt = 0 then 'scheduled'::longshore.job_state else 'retryable' end
          end as state,
-         coalesce(f.attempt, x.attempt, r.attempt, s.attempt) as attempt, j.max_attempts, j.priority,
+         coalesce(f.attempt, x.attempt, r.attempt, s.attempt, h.attempt, b.attempt) as attempt, j.max_attempts, j.priority,
          j.run_at, j.created_at, coalesce(x.started_at, f.started_at) as started_at, f.finished_at,
          w.name as worker, coalesce(f.error, last.error) as error, n.progress, n.checkpoint, f.result, j.args,
          j.timeout_ms / 1000.0 as timeout, j.expires_at, j.tags, j.meta, j.unique_key, j.concurrency_key,
          j.retry, j.enqueued_by, j.request_id, j.traceparent, j.lane,
-         coalesce(x.cancel_requested_at, f.cancel_requested_at) as cancel_requested_at
+         coalesce(x.cancel_requested_at, f.cancel_requested_at) as cancel_requested_at, j.schedule, j.scheduled_for, j.workflow_id, j.task
     from longshore.job_data j
     join longshore.lanes l on l.lane = j.lane
     join longshore.queues q on q.queue = l.queue
@@ -33,11 +38,13 @@ create view longshore.jobs as
     left join longshore.running x on x.id = j.id
     left join longshore.ready r on r.lane = j.lane and r.priority = j.priority and r.run_at = j.run_at and r.id = j.id
     left join longshore.scheduled s on s.run_at = j.run_at and s.id = j.id
+    left join longshore.held h on h.lane = j.lane and h.key = coalesce(j.concurrency_key, '') and h.priority = j.priority and h.run_at = j.run_at and h.id = j.id
+    left join longshore.blocked b on b.id = j.id and j.after is not null
     left join longshore.workers w on w.worker = coalesce(x.worker, f.worker)
     left join longshore.notes n on n.id = j.id
     left join lateral (
       select a.error from longshore.attempts a
-       where a.id = j.id and a.error is not null and coalesce(x.attempt, s.attempt, r.attempt, f.attempt) > 0
+       where a.id = j.id and a.error is not null and coalesce(x.attempt, s.attempt, r.attempt, h.attempt, b.attempt, f.attempt) > 0
        order by a.lease desc limit 1) last on f.id is null;
 comment on view longshore.jobs is 'all jobs: waiting, running and finished as one';
 
@@ -57,9 +64,11 @@ comment on view longshore.failures is 'failed jobs, and those that wait for anot
 
 create view longshore.queues_overview as
   select q.name as queue, l.kind,
-         (select count(*) from (select from longshore.ready r where r.lane = l.lane limit 10001) c) as available,
+         least(10001, (select count(*) from (select from longshore.ready r where r.lane = l.lane limit 10001) c)
+                    + (select count(*) from (select from longshore.held h where h.lane = l.lane limit 10001) c)) as available,
          (select count(*) from longshore.running x where x.lane = l.lane) as running,
          s.scheduled, s.retryable,
+         (select count(*) from (select from longshore.blocked b where b.lane = l.lane limit 10001) c) as blocked,
          t.succeeded, t.failed, t.cancelled, q.paused_at is not null as paused,
          (select date_trunc('milliseconds', now() - min(h.run_at)) from
            (select r.run_at from longshore.ready r where r.lane = l.lane order by r.lane, r.priority, r.run_at limit 1) h) as "oldest waits"
@@ -104,6 +113,35 @@ create view longshore.violations as
     join longshore.lanes m on m.lane = o.lane and m.kind = l.kind
    where n.unique_while = 'kept'
       or n.unique_while = 'active' and not exists (select from longshore.finished f where f.id in (o.id, n.id))
+  union all
+  select b.id, format('waits for %s jobs, in truth for %s', b.waits, count(e.parent))
+    from longshore.blocked b left join longshore.edges e on e.child = b.id group by b.id, b.waits having count(e.parent) <> b.waits
+  union all
+  select e.child, format('would wait for job %s, and is not blocked', e.parent) from longshore.edges e where not exists (select from longshore.blocked b where b.id = e.child)
+  union all
+  select e.child, format('waits for job %s, which has ended or is gone', e.parent)
+    from longshore.edges e
+   where exists (select from longshore.finished f where f.id = e.parent) or not exists (select from longshore.job_data j where j.id = e.parent)
+  union all
+  -- more may run than a limit allows only where it was lowered while they did; the claims of the moment of the change count as before
+  select max(r.id), format('queue %s runs %s jobs, %s are allowed', q.name, count(*), q.max_running)
+    from longshore.running r join longshore.lanes l on l.lane = r.lane join longshore.queues q on q.queue = l.queue
+   where q.max_running is not null
+   group by q.queue, q.name, q.max_running, q.limits_changed_at
+  having count(*) > q.max_running and max(r.started_at) > q.limits_changed_at + interval '5 s'
+  union all
+  select max(r.id), format('queue %s runs %s jobs of key %s, %s are allowed', q.name, count(*), r.key, q.max_running_per_key)
+    from longshore.running r join longshore.lanes l on l.lane = r.lane join longshore.queues q on q.queue = l.queue
+   where q.max_running_per_key is not null and r.key <> ''
+   group by q.queue, q.name, q.max_running_per_key, q.limits_changed_at, r.key
+  having count(*) > q.max_running_per_key and max(r.started_at) > q.limits_changed_at + interval '5 s'
+  union all
+  select h.id, format('is held, key %s has room, and no claim would look at it', h.key)
+    from longshore.held h join longshore.lanes l on l.lane = h.lane join longshore.queues q on q.queue = l.queue
+   where q.keyed and not exists (select from longshore.key_heads k where k.lane = h.lane and k.key = h.key)
+     and not exists (select from longshore.key_changes c where c.queue = q.queue and c.key = h.key)
+     and (q.max_running_per_key is null or h.key = ''
+          or (select count(*) from longshore.running r where r.limited_queue = q.queue and r.key = h.key) < q.max_running_per_key)
   union all
   select n.id, 'has notes but no job_data' from longshore.notes n where not exists (select from longshore.job_data j where j.id = n.id)
   union all

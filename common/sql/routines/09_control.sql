@@ -10,6 +10,18 @@ drop function if exists longshore.cancel_jobs(bigint[]), longshore.retry_jobs(bi
   longshore.delete_jobs(bigint[]),
   longshore.change_job(bigint, smallint, timestamptz, json, smallint, json, json), longshore.cancel(bigint), longshore.retry(bigint);
 
+-- Jobs that waited have ended: they wait for nobody any more, and others not for them.
+create or replace function longshore.end_waits(p_ids bigint[], p_gone boolean default false) returns void language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+begin
+  if cardinality(p_ids) > 0 and exists (select from longshore.edges) then
+    delete from longshore.edges e where e.child = any(p_ids);
+    perform longshore.release(p_ids, p_gone);
+  end if;
+end $$;
+comment on function longshore.end_waits is 'jobs that waited have ended: close their edges';
+
 -- Where a job stands that does not wait; null: it has just moved, or is not there.
 create or replace function longshore.met_at_rest(p_id bigint) returns longshore.job_state language sql stable as $$
   select coalesce((select 'running'::longshore.job_state from longshore.running x where x.id = p_id),
@@ -32,6 +44,7 @@ as $$
 declare
   v_place record;
   v_round int;
+  v_ended bigint[] := '{}';
 begin
   for id in select distinct i from unnest(p_ids) i order by i loop
     v_round := 0;
@@ -51,6 +64,7 @@ begin
         )
         insert into longshore.tally (lane, state, n) select f.lane, 'cancelled', 1 from f;
         perform longshore.tell('job.cancelled', id, (select f.lane from longshore.finished f where f.id = cancel_jobs.id), v_place.attempt);
+        v_ended := v_ended || id;
         exit;
       end if;
       update longshore.running x set cancel_requested_at = now() where x.id = cancel_jobs.id and x.cancel_requested_at is null;
@@ -67,6 +81,7 @@ begin
     end loop;
     return next;
   end loop;
+  perform longshore.end_waits(v_ended);
 end $$;
 comment on function longshore.cancel_jobs is 'cancel jobs that wait, ask for the cancellation of those that run';
 
@@ -95,6 +110,8 @@ declare
   v_attempt smallint;
   v_run_at timestamptz;
   v_round int;
+  v_waits int;
+  v_again bigint[] := '{}';
 begin
   -- as an enqueue does: all keys first, in one order over all transactions
   insert into longshore.uniques as k (kind, key, ids)
@@ -131,6 +148,9 @@ begin
                     when exists (select from longshore.scheduled s where s.run_at = j.run_at and s.id = retry_jobs.id) then 'scheduled'
                     when exists (select from longshore.job_data d join longshore.ready r on r.lane = d.lane and r.priority = d.priority
                                     and r.run_at = d.run_at and r.id = d.id where d.id = retry_jobs.id) then 'available'
+                    when exists (select from longshore.blocked b where b.id = retry_jobs.id) then 'blocked'
+                    when exists (select from longshore.job_data d join longshore.held h on h.lane = d.lane and h.key = coalesce(d.concurrency_key, '')
+                                    and h.priority = d.priority and h.run_at = d.run_at and h.id = d.id where d.id = retry_jobs.id) then 'available'
                     else longshore.met_at_rest(id) end;
       end if;
       if v_attempt is not null then
@@ -140,16 +160,42 @@ begin
            set run_at = coalesce(v_run_at, now()), expires_at = null, max_attempts = greatest(d.max_attempts, v_attempt + 1),
                losses_after = (select max(a.lease) from longshore.attempts a where a.id = retry_jobs.id)
          where d.id = retry_jobs.id;
-        perform longshore.place(array[id], array[v_attempt]);
+        -- parents were retried before, since their ids are lower
+        select count(*) into v_waits from longshore.job_data d cross join unnest(d.after) p(id)
+         where d.id = retry_jobs.id and exists (select from longshore.job_data i where i.id = p.id) and not exists (select from longshore.finished i where i.id = p.id);
+        if v_waits > 0 then
+          insert into longshore.edges (parent, child)
+          select p.id, d.id from longshore.job_data d cross join unnest(d.after) p(id)
+           where d.id = retry_jobs.id and exists (select from longshore.job_data i where i.id = p.id) and not exists (select from longshore.finished i where i.id = p.id);
+          insert into longshore.blocked (id, lane, waits, attempt) select d.id, d.lane, v_waits, v_attempt from longshore.job_data d where d.id = retry_jobs.id;
+        else
+          perform longshore.place(array[id], array[v_attempt]);
+        end if;
+        v_again := v_again || id;
         perform longshore.tell('job.retried', id, (select d.lane from longshore.job_data d where d.id = retry_jobs.id), v_attempt);
       end if;
       -- a finished one that was met at rest has finished just now: once more
-      exit when v_attempt is not null or met in ('scheduled', 'available', 'running');
+      exit when v_attempt is not null or met in ('scheduled', 'available', 'running', 'blocked');
       v_round := v_round + 1;
       if v_round = 50 then perform longshore.give_up(id); end if;
     end loop;
     return next;
   end loop;
+  -- of their workflows, what waits for others still waits for them again
+  if exists (select from longshore.job_data d where d.id = any(v_again) and d.workflow_id is not null) then
+    update longshore.workflows w set over_at = null
+     where w.over_at is not null and w.workflow in (select d.workflow_id from longshore.job_data d where d.id = any(v_again));
+    with new as (
+      insert into longshore.edges (parent, child)
+      select p.id, b.id
+        from (select distinct d.workflow_id from longshore.job_data d where d.id = any(v_again) and d.workflow_id is not null) f
+        join longshore.job_data c on c.workflow_id = f.workflow_id join longshore.blocked b on b.id = c.id cross join unnest(c.after) p(id)
+       where p.id in (select * from unnest(v_again))
+      on conflict do nothing
+      returning child
+    )
+    update longshore.blocked b set waits = b.waits + n.n from (select child, count(*)::int n from new group by child) n where b.id = n.child;
+  end if;
 end $$;
 comment on function longshore.retry_jobs is 'let finished and retryable jobs run again, with one more attempt';
 
@@ -177,6 +223,9 @@ begin
       if v_round = 50 then perform longshore.give_up(id); end if;
     end loop;
     if met <> 'running' then
+      if met not in ('succeeded', 'failed', 'cancelled') then
+        perform longshore.end_waits(array[id], true);
+      end if;
       perform longshore.tell('job.deleted', id, (select d.lane from longshore.job_data d where d.id = delete_jobs.id));
       with j as (
         delete from longshore.job_data d where d.id = delete_jobs.id returning d.id, d.tags, d.meta, d.expires_at
@@ -236,7 +285,7 @@ begin
         insert into longshore.labels (label, id)
         select x.label, p_id from longshore.job_data j, longshore.labels_of(j.tags, j.meta) x(label) where j.id = p_id;
       end if;
-      if p_run_at is null then
+      if p_run_at is null or met = 'blocked' then
         perform longshore.place_as_it_was(p_id, attempt, met, v_place.fingerprint, v_place.failed_at);
       else
         perform longshore.place(array[p_id], array[attempt], array[v_place.fingerprint], array[v_place.failed_at]);
@@ -253,12 +302,13 @@ comment on function longshore.change_job is 'change fields of a job that waits';
 drop function if exists longshore.place_as_it_was(bigint, smallint, longshore.job_state);
 create or replace function longshore.place_as_it_was(p_id bigint, p_attempt smallint, p_met longshore.job_state, p_fingerprint bigint, p_failed_at timestamptz)
 returns void language sql as $$
-  with r as (
-    insert into longshore.ready (id, run_at, lane, priority, attempt)
-    select j.id, j.run_at, j.lane, j.priority, p_attempt from longshore.job_data j where j.id = p_id and p_met = 'available'
-  )
-  insert into longshore.scheduled (run_at, id, lane, priority, attempt, fingerprint, failed_at)
-  select j.run_at, j.id, j.lane, j.priority, p_attempt, p_fingerprint, p_failed_at from longshore.job_data j where j.id = p_id and p_met <> 'available'
+  -- what is available is due
+  select longshore.place(array[p_id], array[p_attempt]) where p_met = 'available';
+  insert into longshore.blocked (id, lane, waits, attempt)
+  select j.id, j.lane, (select count(*) from longshore.edges e where e.child = p_id), p_attempt from longshore.job_data j where j.id = p_id and p_met = 'blocked';
+  insert into longshore.scheduled (run_at, id, lane, priority, attempt, fingerprint, failed_at, key)
+  select j.run_at, j.id, j.lane, j.priority, p_attempt, p_fingerprint, p_failed_at, j.concurrency_key
+    from longshore.job_data j where j.id = p_id and p_met not in ('available', 'blocked')
 $$;
 comment on function longshore.place_as_it_was is 'put a job back into the place it was taken from';
 
@@ -289,10 +339,10 @@ begin
     raise exception 'longshore.retry: there is no job %', retry.id using errcode = 'no_data_found';
   elsif r.standing is not null then
     raise exception 'longshore.retry: the unique key of job % is held by job %', retry.id, r.standing using errcode = 'unique_violation';
-  elsif r.met in ('available', 'scheduled', 'running') then
+  elsif r.met in ('available', 'scheduled', 'running', 'blocked') then
     raise exception 'longshore.retry: job % is %; only finished and retryable jobs are retried', retry.id, r.met using errcode = 'object_not_in_prerequisite_state';
   end if;
-  return 'available, with one more attempt';
+  return (select j.state from longshore.jobs j where j.id = retry.id) || ', with one more attempt';
 end $$;
 comment on function longshore.retry is 'make a finished or retryable job available, with one more attempt';
 

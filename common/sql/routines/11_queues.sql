@@ -13,12 +13,14 @@ as $$
 $$;
 comment on function longshore.with_defaults is 'the fields in which new jobs were silent, from their queues';
 
--- How many jobs of a queue wait, counted to one above p_most. Indexes: ready_order, scheduled_lane.
+-- How many jobs of a queue wait, counted to one above p_most. Indexes: ready_order, held_key, scheduled_lane.
 create or replace function longshore.waiting_of(p_queue int, p_most int) returns int language sql stable
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
 as $$
   select least(p_most + 1, count(*))::int from (
     (select from longshore.lanes l cross join lateral (select from longshore.ready r where r.lane = l.lane) r where l.queue = p_queue limit p_most + 1)
+    union all
+    (select from longshore.lanes l cross join lateral (select from longshore.held h where h.lane = l.lane) h where l.queue = p_queue limit p_most + 1)
     union all
     (select from longshore.lanes l cross join lateral (select from longshore.scheduled s where s.lane = l.lane) s where l.queue = p_queue limit p_most + 1)) w
 $$;
@@ -53,22 +55,23 @@ comment on function longshore.above_max_waiting is 'which jobs of a batch are ab
 
 -- Who takes which key, where queues have limits: as longshore.take_keys, and which jobs are above the limit. Those leave the
 -- rows of uniques as they were: who held a key before holds it still.
-create or replace function longshore.take_room(p_lanes int[], p_keys text[], p_whiles text[], p_fors float8[],
+drop function if exists longshore.take_room(int[], text[], text[], float8[]);
+create or replace function longshore.take_room(p_lanes int[], p_keys text[], p_whiles text[], p_fors float8[], p_ids bigint[],
   out ids bigint[], out standing bigint[], out whiles text[], out above boolean[]) language plpgsql as $$
 begin
-  ids := '{}'; standing := '{}'; whiles := '{}';
+  ids := p_ids; standing := '{}'; whiles := '{}';
   if cardinality(p_keys) = 0 then
     above := longshore.above_max_waiting(p_lanes, ids, standing);
     return;
   end if;
   begin
-    select t.ids, t.standing, t.whiles into ids, standing, whiles from longshore.take_keys(p_lanes, p_keys, p_whiles, p_fors) t;
+    select t.ids, t.standing, t.whiles into ids, standing, whiles from longshore.take_keys(p_lanes, p_keys, p_whiles, p_fors, p_ids) t;
     above := longshore.above_max_waiting(p_lanes, ids, standing);
     if cardinality(above) > 0 then raise sqlstate 'LS429'; end if; -- takes back what was written, not what was found
   exception when sqlstate 'LS429' then
     select t.ids, t.standing, t.whiles into ids, standing, whiles
       from longshore.take_keys(p_lanes, array(select case when not u.above then u.key end from unnest(p_keys, above) with ordinality u(key, above, ord) order by u.ord),
-                               p_whiles, p_fors) t;
+                               p_whiles, p_fors, p_ids) t;
   end;
 end $$;
 comment on function longshore.take_room is 'decide which of the new jobs meet a standing job, and which are above the max_waiting of their queues';
@@ -155,7 +158,8 @@ begin
   update longshore.queues i
      set deleted_at = now(), paused_at = default, default_priority = default, default_max_attempts = default, default_timeout_ms = default,
          default_retry = default, max_waiting = default, waiting = default, waiting_at = default, keep_succeeded = default, keep_cancelled = default,
-         keep_failed = default, on_failed = default
+         keep_failed = default, on_failed = default, max_running = default, max_running_per_key = default, rate_limit = default, rate_per = default,
+         fair = default, limits_changed_at = default, limits_settled = default
    where i.queue = q.queue;
   perform longshore.tell('queue.deleted', p_queue => p_name);
 end $$;

@@ -37,6 +37,8 @@ pub struct JobFilter {
     pub unique_key: Option<String>,
     /// With this concurrency key.
     pub concurrency_key: Option<String>,
+    /// Enqueued by this schedule.
+    pub schedule: Option<String>,
     /// Failed with such an error.
     pub fingerprint: Option<Fingerprint>,
     /// Enqueued at or after.
@@ -47,7 +49,9 @@ pub struct JobFilter {
     pub finished_after: Option<Timestamp>,
     /// Finished before.
     pub finished_before: Option<Timestamp>,
-    /// Something was asked for that no job has: a workflow or a schedule, which are not there yet; a queue of none.
+    /// Of this workflow.
+    pub workflow_id: Option<i64>,
+    /// Something was asked for that no job has: a queue of none.
     pub of_none: bool,
 }
 
@@ -92,14 +96,8 @@ impl JobFilter {
             "tag" => self.label(format!("t:{}", given(value)?))?,
             "unique_key" => self.unique_key = Some(given(value)?),
             "concurrency_key" => self.concurrency_key = Some(given(value)?),
-            "workflow_id" => {
-                integer(value, 1, MAX_ID)?;
-                self.of_none = true;
-            }
-            "schedule" => {
-                given(value)?;
-                self.of_none = true;
-            }
+            "workflow_id" => self.workflow_id = Some(integer(value, 1, MAX_ID)?),
+            "schedule" => self.schedule = Some(given(value)?),
             "fingerprint" => self.fingerprint = Some(value.parse()?),
             "created_after" => self.created_after = Some(time(value)?),
             "created_before" => self.created_before = Some(time(value)?),
@@ -202,7 +200,7 @@ mod tests {
     fn a_body_says_what_a_query_says() {
         let (filter, faults) = read(
             r#"{"state": ["failed", "retryable"], "queue": "a", "kind": ["b"], "tag": ["x", "y"], "unique_key": "k", "concurrency_key": "c", "meta.n": 7,
-                "meta.vip": true, "meta.s": "t", "fingerprint": "00000000000000ff", "created_after": "2030-01-01T00:00:00+01:00", "schedule": null}"#,
+                "meta.vip": true, "meta.s": "t", "fingerprint": "00000000000000ff", "created_after": "2030-01-01T00:00:00+01:00", "schedule": "s", "created_before": null}"#,
         );
         assert!(faults.is_empty(), "{faults:?}");
         let mut expected = JobFilter::default();
@@ -215,6 +213,7 @@ mod tests {
             ("tag", "y"),
             ("unique_key", "k"),
             ("concurrency_key", "c"),
+            ("schedule", "s"),
             ("meta.n", "7"),
             ("meta.vip", "true"),
             ("meta.s", "t"),
@@ -224,7 +223,7 @@ mod tests {
             assert_eq!(expected.take(field, value), Ok(true), "{field}");
         }
         assert_eq!((filter.fingerprint, &filter), (Some(Fingerprint(255)), &expected));
-        assert!(read(r#"{"workflow_id": 7}"#).0.of_none && read("{}").0.is_empty() && !filter.is_empty());
+        assert!(read(r#"{"workflow_id": 7}"#).0.workflow_id == Some(7) && read("{}").0.is_empty() && !filter.is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Names of kinds and queues, and of API keys, which follow the same rule.
+//! Names of kinds and queues, of schedules, of the jobs of a workflow and of API keys, which follow the same rule.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -60,6 +60,14 @@ name! {
 name! {
     /// Where a job waits: the unit of routing.
     QueueName
+}
+name! {
+    /// What a schedule is called.
+    ScheduleName
+}
+name! {
+    /// What a job is called in its workflow.
+    TaskName
 }
 name! {
     /// What people and logs call an API key.

@@ -32,7 +32,7 @@ pub const MAX_AHEAD: Duration = Duration::from_hours(36_500 * 24);
 /// What a job may ask for as its timeout.
 pub const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(168);
 
-const FIELDS: &str = "kind, args, queue, priority, run_at, delay, expires_in, max_attempts, timeout, tags, meta, concurrency_key, retry, unique";
+pub(super) const FIELDS: &str = "kind, args, queue, priority, run_at, delay, expires_in, max_attempts, timeout, tags, meta, concurrency_key, retry, unique";
 
 /// Text that is not JSON at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +66,12 @@ impl NewJob {
     }
 
     pub(super) fn read(value: &RawValue, faults: &mut Faults) -> Option<Self> {
-        let mut fields = Object::read(value, "", faults)?;
+        let fields = Object::read(value, "", faults)?;
+        Self::read_fields(fields, FIELDS, faults)
+    }
+
+    /// Of an object of which other fields were taken already; `allowed` names them, too.
+    pub(super) fn read_fields(mut fields: Object<'_>, allowed: &str, faults: &mut Faults) -> Option<Self> {
         let kind = read_kind(&mut fields, faults);
         let queue = fields
             .take_as::<String>("queue", "", "a text", faults)
@@ -85,7 +90,7 @@ impl NewJob {
         let concurrency_key = read_key(&mut fields, "concurrency_key", "", faults);
         let retry = fields.take("retry", "", faults).filter(|v| v.get() != "null").and_then(|v| read_retry(v, faults));
         let unique = fields.take("unique", "", faults).filter(|v| v.get() != "null").and_then(|v| read_unique(v, faults));
-        fields.refuse_rest("", FIELDS, faults);
+        fields.refuse_rest("", allowed, faults);
         Some(Self { kind: kind?, queue: queue?, args, priority, when, expires_in, max_attempts, timeout, tags, meta, concurrency_key, retry, unique })
     }
 }

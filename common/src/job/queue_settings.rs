@@ -1,12 +1,12 @@
 //! What is set for a queue: `PUT /v1/queues/{name}`.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    fields::{Object, type_of},
+    fields::Object,
     name::QueueName,
     new::{NewJob, OnConflict, Timeout, When},
     parse::{self, InvalidJob, MAX_AHEAD},
@@ -17,10 +17,12 @@ use crate::{fault::Faults, json::RawJson};
 
 /// Waiting jobs that a queue may be limited to at most.
 pub const MAX_MAX_WAITING: i64 = 1_000_000_000;
+/// Running jobs, or starts in a time, that a queue may be limited to at most.
+pub const MAX_LIMIT: i64 = 1_000_000;
+/// The time of a rate.
+pub const RATE_PER: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(24);
 
 const FIELDS: &str = "name, paused, max_running, max_running_per_key, rate, max_waiting, fair, defaults, retention, on_failed";
-/// Limits of the contract that nothing holds yet, and what they are while they are not set.
-const NOT_ENFORCED: [(&str, &[&str]); 4] = [("max_running", &["null"]), ("max_running_per_key", &["null"]), ("rate", &["null"]), ("fair", &["false", "null"])];
 /// What a queue is shown with and nobody sets: taken, so that what was read can be put back.
 const SHOWN: [&str; 4] = ["counts", "estimated", "oldest_available_age", "workers"];
 /// The key that a job which follows a failed one finds in its args.
@@ -63,11 +65,28 @@ impl Default for Retention {
     }
 }
 
+/// So many starts in a time: a token bucket that holds `limit` tokens at most and is refilled evenly. Each start takes one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Rate {
+    /// 1 to [`MAX_LIMIT`].
+    pub limit: i32,
+    /// In which time, of [`RATE_PER`].
+    pub per: Seconds,
+}
+
 /// What is set for a queue.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueSettings {
     /// Whether it takes jobs and starts none; `None`: as it is.
     pub paused: Option<bool>,
+    /// How many of its jobs may run at once, 1 to [`MAX_LIMIT`]; `None`: any number.
+    pub max_running: Option<i32>,
+    /// How many of its jobs with one concurrency key may run at once, 1 to [`MAX_LIMIT`]; `None`: any number.
+    pub max_running_per_key: Option<i32>,
+    /// How many of its jobs may start in a time; `None`: any number.
+    pub rate: Option<Rate>,
+    /// Whether its concurrency keys take turns.
+    pub fair: bool,
     /// How many of its jobs may wait, 0 to [`MAX_MAX_WAITING`]; `None`: any number.
     pub max_waiting: Option<i32>,
     /// What counts where its jobs are silent.
@@ -98,31 +117,44 @@ impl QueueSettings {
             faults.add("/name", format!("must be \"{name}\", as in the path: a queue is not renamed"));
         }
         let paused = fields.take_as("paused", "", "true or false", faults);
-        let max_waiting = read_max_waiting(&mut fields, faults);
-        for (field, unset) in NOT_ENFORCED {
-            if let Some(value) = fields.take(field, "", faults).filter(|value| !unset.contains(&value.get())) {
-                faults.add(&format!("/{field}"), format!("is not enforced yet: must be {}, is {}", unset[0], type_of(value)));
-            }
-        }
+        let max_waiting = read_limit(&mut fields, "max_waiting", 0..=MAX_MAX_WAITING, faults);
+        let max_running = read_limit(&mut fields, "max_running", 1..=MAX_LIMIT, faults);
+        let max_running_per_key = read_limit(&mut fields, "max_running_per_key", 1..=MAX_LIMIT, faults);
+        let fair = fields.take_as("fair", "", "true or false", faults).unwrap_or(false);
         let mut part = |name: &str, faults: &mut Faults| fields.take(name, "", faults).filter(|value| value.get() != "null");
         let defaults = part("defaults", faults).and_then(|value| faults.below("/defaults", |faults| read_defaults(value, faults))).unwrap_or_default();
         let retention = part("retention", faults).and_then(|value| faults.below("/retention", |faults| read_retention(value, faults))).unwrap_or_default();
+        let rate = part("rate", faults).and_then(|value| faults.below("/rate", |faults| read_rate(value, faults)));
         let on_failed = part("on_failed", faults).and_then(|value| faults.below("/on_failed", |faults| read_on_failed(value, faults)));
         for field in SHOWN {
             fields.take(field, "", faults);
         }
         fields.refuse_rest("", FIELDS, faults);
-        Some(Self { paused, max_waiting, defaults, retention, on_failed })
+        Some(Self { paused, max_running, max_running_per_key, rate, fair, max_waiting, defaults, retention, on_failed })
     }
 }
 
-fn read_max_waiting(fields: &mut Object<'_>, faults: &mut Faults) -> Option<i32> {
-    let expected = format!("an integer from 0 to {MAX_MAX_WAITING}, or null");
-    let number = fields.take_as::<i64>("max_waiting", "", &expected, faults)?;
-    if !(0..=MAX_MAX_WAITING).contains(&number) {
-        faults.add("/max_waiting", format!("must be {expected}, is {number}"));
+/// `None`: no limit, or one that is at fault.
+fn read_limit(fields: &mut Object<'_>, name: &str, range: RangeInclusive<i64>, faults: &mut Faults) -> Option<i32> {
+    let expected = format!("an integer from {} to {}, or null", range.start(), range.end());
+    let number = fields.take_as::<i64>(name, "", &expected, faults)?;
+    if !range.contains(&number) {
+        faults.add(&format!("/{name}"), format!("must be {expected}, is {number}"));
     }
     i32::try_from(number).ok()
+}
+
+fn read_rate(value: &RawValue, faults: &mut Faults) -> Option<Rate> {
+    let mut fields = Object::read(value, "", faults)?;
+    for name in ["limit", "per"] {
+        if !fields.has(name) {
+            faults.add(&format!("/{name}"), "is missing");
+        }
+    }
+    let limit = read_limit(&mut fields, "limit", 1..=MAX_LIMIT, faults);
+    let per = parse::read_duration(&mut fields, "per", "", RATE_PER, faults).map(seconds);
+    fields.refuse_rest("", "limit, per", faults);
+    Some(Rate { limit: limit?, per: per? })
 }
 
 fn read_defaults(value: &RawValue, faults: &mut Faults) -> Option<JobDefaults> {
@@ -260,11 +292,14 @@ mod tests {
         assert_eq!(some.defaults, JobDefaults { priority: -3, timeout: None, ..JobDefaults::default() });
         assert_eq!(some.retention, Retention { succeeded: Some(Seconds(3600.0)), failed: None, ..Retention::default() });
         assert_eq!((some.max_waiting, some.paused), (Some(0), None));
+        let some = parsed(r#"{"max_running":5,"max_running_per_key":1,"rate":{"limit":100,"per":"1m"},"fair":true}"#).expect("fine");
+        assert_eq!((some.max_running, some.max_running_per_key, some.fair), (Some(5), Some(1), true));
+        assert_eq!(some.rate, Some(Rate { limit: 100, per: Seconds(60.0) }));
     }
 
     #[test]
     fn every_fault_is_told() {
-        let text = r#"{"name":"r","paused":1,"max_waiting":-1,"max_running":3,"rate":{"limit":1},"fair":true,"counts":7,"colour":"red",
+        let text = r#"{"name":"r","paused":1,"max_waiting":-1,"max_running":0,"max_running_per_key":1.5,"rate":{"limit":0,"per":"1ms","burst":2},"fair":1,"counts":7,"colour":"red",
             "defaults":{"priority":99999,"max_attempts":0,"timeout":"0s","retry":{"base":-1},"x":1},"retention":{"succeeded":-1,"running":1},
             "on_failed":{"kind":"a b","args":[1],"unique":{"key":"k","on_conflict":"replace"}}}"#;
         let Err(InvalidJob::Faults(faults)) = parsed(text) else { panic!("must be refused") };
@@ -274,7 +309,7 @@ mod tests {
             "/paused",
             "/max_waiting",
             "/max_running",
-            "/rate",
+            "/max_running_per_key",
             "/fair",
             "/defaults/priority",
             "/defaults/max_attempts",
@@ -283,10 +318,15 @@ mod tests {
             "/defaults/x",
             "/retention/succeeded",
             "/retention/running",
+            "/rate/limit",
+            "/rate/per",
+            "/rate/burst",
             "/on_failed/kind",
             "/colour",
         ];
         assert_eq!(pointers, expected, "{faults:#?}");
+        let Err(InvalidJob::Faults(faults)) = parsed(r#"{"rate":{}}"#) else { panic!("must be refused") };
+        assert_eq!(faults.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(), ["/rate/limit", "/rate/per"]);
         let Err(InvalidJob::Faults(faults)) = parsed(r#"{"on_failed":{"kind":"a","args":[1],"unique":{"key":"k","on_conflict":"replace"}}}"#) else {
             panic!("must be refused")
         };

@@ -128,6 +128,13 @@ pub enum Transition {
         /// Whether it waits before it is tried again.
         waits: bool,
     },
+    /// The last of those that it waits for has ended.
+    Release {
+        /// Whether it is due.
+        due: bool,
+    },
+    /// One of those that it waits for has failed or was cancelled, and it is not to run all the same.
+    Doom,
     /// It has not started in time.
     Expire {
         /// Whether an attempt has counted: then it has started, and does not expire any more.
@@ -157,12 +164,12 @@ impl JobState {
     /// [`NotAllowed`] where the state does not know the transition.
     #[expect(clippy::match_same_arms, reason = "a table reads best line by line")]
     pub fn after(self, transition: Transition) -> Result<Self, NotAllowed> {
-        use JobState::{Available, Cancelled, Failed, Retryable, Running, Scheduled, Succeeded};
+        use JobState::{Available, Blocked, Cancelled, Failed, Retryable, Running, Scheduled, Succeeded};
         use OutcomeKind as O;
         match (self, transition) {
             (Scheduled | Retryable, Transition::Promote) => Ok(Available),
             (Available, Transition::Claim) => Ok(Running),
-            (Scheduled | Available | Retryable, Transition::Expire { started: false }) => Ok(Cancelled),
+            (Scheduled | Available | Retryable | Blocked, Transition::Expire { started: false }) => Ok(Cancelled),
             (Running, Transition::End { outcome, attempt, max_attempts, losses, waits }) => Ok(match outcome {
                 O::Succeeded => Succeeded,
                 O::Cancelled | O::Expired => Cancelled,
@@ -176,6 +183,8 @@ impl JobState {
                 O::Failed | O::TimedOut | O::Lost if waits => Retryable,
                 O::Failed | O::TimedOut | O::Lost => Available,
             }),
+            (Blocked, Transition::Release { due }) => Ok(Self::of_new(due)),
+            (Blocked, Transition::Doom) => Ok(Cancelled),
             (state, transition) => Err(NotAllowed { state, transition }),
         }
     }

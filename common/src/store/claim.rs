@@ -11,9 +11,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio_postgres::Row;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
 use super::{Statement, Store, StoreError, directory::Lane, field, statement, workers::WorkerNumber};
+pub use crate::job::Lease;
 use crate::json::RawJson;
 
 const CLAIM: [(usize, Statement); 4] = [
@@ -22,7 +24,15 @@ const CLAIM: [(usize, Statement); 4] = [
     (16, statement!("claim jobs", "jobs/claim_16.sql")),
     (64, statement!("claim jobs", "jobs/claim_64.sql")),
 ];
+/// The same, under leases that end by themselves.
+const LEASE: [(usize, Statement); 4] = [
+    (1, statement!("lease jobs", "jobs/lease_1.sql")),
+    (4, statement!("lease jobs", "jobs/lease_4.sql")),
+    (16, statement!("lease jobs", "jobs/lease_16.sql")),
+    (64, statement!("lease jobs", "jobs/lease_64.sql")),
+];
 const HEADS: Statement = statement!("find lanes with work", "jobs/heads.sql");
+const HEADS_1_1: Statement = statement!("find lanes with work", "jobs/heads_1_1.sql");
 
 /// Index ranges that one claim can merge.
 const MAX_ARMS: usize = 64;
@@ -31,24 +41,18 @@ const SLOW: Duration = Duration::from_millis(5);
 /// Between two sweeps lie so many times what the last one took.
 const SWEEP_SHARE: u32 = 20;
 
-/// The right to one attempt of one job. Every later write names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Lease {
-    /// The job.
-    pub id: i64,
-    /// The number that fences.
-    pub lease: i64,
-}
-
 /// A job that was leased, with all that its handler needs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LeasedJob {
     /// The right to report.
     pub lease: Lease,
     /// Its queue and kind.
+    #[serde(with = "super::directory::shared")]
     pub lane: Arc<Lane>,
     /// Number of this attempt, from 1.
     pub attempt: i16,
+    /// How many attempts before this one were lost in a row. From two on, it runs apart from all others.
+    pub losses: i32,
     /// Attempts at most.
     pub max_attempts: i16,
     /// Lower first.
@@ -61,6 +65,8 @@ pub struct LeasedJob {
     pub started_at: Timestamp,
     /// How long it may run.
     pub timeout: Option<Duration>,
+    /// Its queue has limits: its end may make room there.
+    pub limited: bool,
     /// It was not started by its `expires_at`, and must not run.
     pub expired: bool,
     /// Id of the request it came with.
@@ -71,6 +77,8 @@ pub struct LeasedJob {
     pub tags: Vec<String>,
     /// The caller's own notes.
     pub meta: Option<RawJson>,
+    /// The results of the jobs that it comes after in its workflow, by name: an object. `None`: there are none.
+    pub parents: Option<RawJson>,
     /// What the handler gets.
     pub args: RawJson,
 }
@@ -92,6 +100,9 @@ pub struct Claimed {
     pub more: bool,
     /// The beginning of the queue was not looked at, to spare the database: look again after this.
     pub look_again_in: Option<Duration>,
+    /// The queue has limits, and its jobs were counted: there may be room for more after this; zero: when one of its jobs ends. Not
+    /// known where the claim brought none.
+    pub room_in: Option<Duration>,
 }
 
 /// Index ranges, column by column, as the statement takes them.
@@ -159,14 +170,34 @@ impl QueueScan {
 }
 
 impl Store {
-    /// Leases at most `n` jobs of these lanes, all of one queue, to a worker. A worker that was declared dead gets none.
+    /// Leases at most `n` jobs of these lanes, all of one queue, to a worker, for as long as its heartbeats come. A worker that
+    /// was declared dead gets none.
     ///
     /// # Errors
     /// Where the database is away.
     pub async fn claim(&self, worker: WorkerNumber, scan: &mut QueueScan, lanes: &[i32], n: usize) -> Result<Claimed, StoreError> {
+        self.claim_under(worker, scan, lanes, n, None).await
+    }
+
+    /// The same, under leases that last `lease_for` unless they are extended ([`extend_leases`](Self::extend_leases)).
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn lease(&self, worker: WorkerNumber, scan: &mut QueueScan, lanes: &[i32], n: usize, lease_for: Duration) -> Result<Claimed, StoreError> {
+        self.claim_under(worker, scan, lanes, n, Some(lease_for)).await
+    }
+
+    async fn claim_under(
+        &self,
+        worker: WorkerNumber,
+        scan: &mut QueueScan,
+        lanes: &[i32],
+        n: usize,
+        lease_for: Option<Duration>,
+    ) -> Result<Claimed, StoreError> {
         let lanes = self.best_lanes(lanes).await?;
         if lanes.is_empty() || n == 0 {
-            return Ok(Claimed { jobs: Vec::new(), more: false, look_again_in: None });
+            return Ok(Claimed { jobs: Vec::new(), more: false, look_again_in: None, room_in: None });
         }
         let mut sweeping = scan.sweep_due();
         let mut arms = if sweeping { QueueScan::whole(&lanes) } else { scan.behind_marks(&lanes) };
@@ -174,20 +205,29 @@ impl Store {
             (sweeping, arms) = (true, QueueScan::whole(&lanes));
         }
         let started = Instant::now();
-        let (_, statement) = CLAIM.into_iter().find(|(size, _)| *size >= arms.lanes.len()).unwrap_or(CLAIM[3]);
+        let statements = if lease_for.is_some() { LEASE } else { CLAIM };
+        let (_, statement) = statements.into_iter().find(|(size, _)| *size >= arms.lanes.len()).unwrap_or(statements[3]);
         let asked = i32::try_from(n).unwrap_or(i32::MAX);
-        let rows = self.query(statement, &[&worker.0, &asked, &arms.lanes, &arms.priorities, &arms.run_ats, &arms.ids, &arms.belows]).await?;
+        let lease_s = lease_for.map(|length| length.as_secs_f64());
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&worker.0, &asked, &arms.lanes, &arms.priorities, &arms.run_ats, &arms.ids, &arms.belows];
+        if lease_s.is_some() {
+            params.push(&lease_s);
+        }
+        let rows = self.query(statement, &params).await?;
         if sweeping {
             // per job taken, since taking many is slow for a good reason
             let took = started.elapsed();
             scan.last_sweep = Some((Instant::now(), took.saturating_sub(Duration::from_micros(20) * u32::try_from(rows.len()).unwrap_or(0))));
         }
-        let mut jobs = rows.into_iter().map(|row| self.leased(&row)).collect::<Result<Vec<_>, _>>()?;
+        // the schema of the version before knows no limits
+        let room_in =
+            rows.first().and_then(|row| row.try_get::<_, Option<f64>>("again_s").ok().flatten()).map(|s| Duration::try_from_secs_f64(s).unwrap_or_default());
+        let mut jobs = rows.into_iter().map(|row| self.leased(&row, room_in.is_some())).collect::<Result<Vec<_>, _>>()?;
         jobs.sort_unstable_by_key(|job| (job.priority, job.run_at, job.lease.id));
         scan.note(&jobs);
         let more = jobs.len() == n;
         let look_again_in = (!more && !sweeping).then(|| scan.next_sweep_in());
-        Ok(Claimed { jobs, more, look_again_in })
+        Ok(Claimed { jobs, more, look_again_in, room_in })
     }
 
     /// Where there are more lanes than one claim can merge: those whose first job is best.
@@ -195,8 +235,7 @@ impl Store {
         if lanes.len() <= MAX_ARMS {
             return Ok(lanes.to_vec());
         }
-        let rows = self.query(HEADS, &[&lanes, &i64::try_from(MAX_ARMS).unwrap_or(64)]).await?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+        self.heads(lanes, i64::try_from(MAX_ARMS).unwrap_or(64)).await
     }
 
     /// Which of these lanes have a job that may be claimed.
@@ -204,11 +243,18 @@ impl Store {
     /// # Errors
     /// Where the database is away.
     pub async fn lanes_with_work(&self, lanes: &[i32]) -> Result<Vec<i32>, StoreError> {
-        let rows = self.query(HEADS, &[&lanes, &i64::MAX]).await?;
+        self.heads(lanes, i64::MAX).await
+    }
+
+    async fn heads(&self, lanes: &[i32], most: i64) -> Result<Vec<i32>, StoreError> {
+        let rows = match self.query(HEADS, &[&lanes, &most]).await {
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => self.query(HEADS_1_1, &[&lanes, &most]).await?,
+            rows => rows?,
+        };
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    fn leased(&self, row: &Row) -> Result<LeasedJob, StoreError> {
+    fn leased(&self, row: &Row, limited: bool) -> Result<LeasedJob, StoreError> {
         let id: i64 = field(row, "id", "ready", 0)?;
         let lane: i32 = field(row, "lane", "ready", id)?;
         let lane = self.lane(lane).ok_or_else(|| StoreError::Corrupt { table: "ready", id, why: format!("its lane {lane} is unknown") })?;
@@ -221,13 +267,18 @@ impl Store {
             priority: field(row, "priority", "job_data", id)?,
             run_at: field(row, "run_at", "job_data", id)?,
             created_at: field(row, "created_at", "job_data", id)?,
+            // the schema of the version before does not tell
+            losses: row.try_get("losses").unwrap_or(0),
             max_attempts: field(row, "max_attempts", "job_data", id)?,
             timeout: timeout.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+            limited,
             expired: field(row, "expired", "job_data", id)?,
             request_id: field(row, "request_id", "job_data", id)?,
             traceparent: field(row, "traceparent", "job_data", id)?,
             tags: field::<Option<Vec<String>>>(row, "tags", "job_data", id)?.unwrap_or_default(),
             meta: field(row, "meta", "job_data", id)?,
+            // the schema of the version before knows no workflows
+            parents: row.try_get("parents").unwrap_or(None),
             args: field(row, "args", "job_data", id)?,
         })
     }

@@ -1,8 +1,8 @@
 //! How to reach PostgreSQL: URLs with libpq's meaning of `sslmode`, TLS, the pool.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{Connect, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -10,7 +10,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 use secrecy::SecretString;
-use tokio_postgres::{Config, config::SslMode};
+use tokio::{runtime::Handle, task::JoinHandle};
+use tokio_postgres::{Client, Config, Error, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
 
@@ -135,7 +136,8 @@ impl Target {
     }
 
     pub(super) fn pool(&self, settings: &DatabaseSettings) -> Result<Pool, SettingError> {
-        let manager = Manager::from_config(self.config.clone(), self.tls()?, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let connect = ConnectAtHome { tls: self.tls()?, home: Handle::try_current().ok() };
+        let manager = Manager::from_connect(self.config.clone(), connect, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         Pool::builder(manager)
             .max_size(settings.pool)
             .runtime(Runtime::Tokio1)
@@ -148,6 +150,37 @@ impl Target {
             }))
             .build()
             .map_err(|error| SettingError(format!("the connection pool cannot be set up: {error}")))
+    }
+}
+
+/// Has connections made and driven where the store was made, whoever asks for one: a runtime whose threads are blocked by
+/// users' code would not drive them.
+struct ConnectAtHome {
+    tls: MakeRustlsConnect,
+    /// `None`: the store was made outside of any runtime; then it is where the connection is asked for.
+    home: Option<Handle>,
+}
+
+impl Connect for ConnectAtHome {
+    fn connect(&self, config: &Config) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
+        let (config, tls) = (config.clone(), self.tls.clone());
+        let home = self.home.clone().unwrap_or_else(Handle::current);
+        let connected = home.spawn(async move {
+            let (client, connection) = config.connect(tls).await?;
+            let driven = tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(error = crate::log::chain(&error), "a connection has ended"); // whoever uses it tells
+                }
+            });
+            Ok((client, driven))
+        });
+        Box::pin(async {
+            match connected.await {
+                Ok(connected) => connected,
+                // the runtime ends, and this one with it
+                Err(_) => std::future::pending().await,
+            }
+        })
     }
 }
 

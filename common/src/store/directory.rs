@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Statement, Store, StoreError, statement};
 use crate::job::{Kind, QueueName};
 
@@ -13,7 +15,7 @@ const LANE_OF: Statement = statement!("make the lanes of new kinds", "queues/lan
 const LANES_AFTER: Statement = statement!("read the new lanes", "queues/lanes_after.sql");
 
 /// One kind in one queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lane {
     /// Its short number.
     pub lane: i32,
@@ -21,6 +23,21 @@ pub struct Lane {
     pub queue: QueueName,
     /// Its kind.
     pub kind: Kind,
+}
+
+/// A lane in a job that is written and read: as if it were not shared.
+pub(super) mod shared {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Arc, Lane};
+
+    pub fn serialize<S: Serializer>(lane: &Arc<Lane>, serializer: S) -> Result<S::Ok, S::Error> {
+        (**lane).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Lane>, D::Error> {
+        Lane::deserialize(deserializer).map(Arc::new)
+    }
 }
 
 #[derive(Default)]
@@ -91,6 +108,12 @@ impl Store {
     /// The lane with that number, if it is known.
     pub fn lane(&self, number: i32) -> Option<Arc<Lane>> {
         self.0.directory.lanes.read().expect("no panic while held").by_number.get(&number).cloned()
+    }
+
+    /// The lanes of a queue that are known.
+    pub fn lanes_in(&self, queue: &QueueName) -> Vec<(Kind, i32)> {
+        let lanes = self.0.directory.lanes.read().expect("no panic while held");
+        lanes.by_name.get(queue).into_iter().flatten().map(|(kind, lane)| (kind.clone(), *lane)).collect()
     }
 
     /// All lanes that are known.

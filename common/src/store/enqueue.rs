@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
 pub use self::rules::Rules;
 pub(super) use self::rules::{Schema, millis};
 use super::{Collisions, Statement, Store, StoreError, query_on, statement};
 use crate::{
-    job::{JobState, NewJob, When},
+    job::{IfFailed, JobState, NewJob, NewTask, When},
     json::RawJson,
 };
 
 const ENQUEUE: Statement = statement!("enqueue jobs", "jobs/enqueue.sql");
 const ENQUEUE_OLDER: Statement = statement!("enqueue jobs", "jobs/enqueue_older.sql");
+const ENQUEUE_TASKS: Statement = statement!("enqueue jobs of a workflow", "workflows/enqueue.sql");
 const OUTSIDE: Statement = statement!("look whose unique keys those are", "jobs/outside.sql");
 
 /// Jobs a statement at most: large enough to be cheap, small enough to be short.
@@ -34,6 +35,25 @@ pub struct Origin {
     pub request_id: Option<String>,
     /// W3C trace context.
     pub traceparent: Option<String>,
+}
+
+/// That jobs belong to a workflow: one entry a job.
+#[derive(Clone, Copy)]
+pub(super) struct Tasks<'a> {
+    /// Which.
+    pub workflow: i64,
+    /// What they are in it.
+    pub tasks: &'a [NewTask],
+    /// Their ids, ascending.
+    pub ids: &'a [i64],
+    /// The ids that they come after.
+    pub afters: &'a [Vec<i64>],
+}
+
+impl Tasks<'_> {
+    fn part(&self, range: std::ops::Range<usize>) -> Self {
+        Self { workflow: self.workflow, tasks: &self.tasks[range.clone()], ids: &self.ids[range.clone()], afters: &self.afters[range] }
+    }
 }
 
 /// What became of a new job.
@@ -135,7 +155,7 @@ impl Store {
         loop {
             let result = self.bounded("enqueue jobs", async {
                 let connection = self.connection("enqueue jobs").await?;
-                let verdicts = enqueue_chunk(&*connection, schema, &lanes, &batch).await;
+                let verdicts = enqueue_chunk(&*connection, schema, &lanes, &batch, None).await;
                 connection.settle(verdicts)
             });
             match result.await {
@@ -158,7 +178,7 @@ async fn enqueue_all(
 ) -> Result<Vec<Enqueued>, StoreError> {
     let failed = |error: tokio_postgres::Error| StoreError::from_postgres("enqueue jobs", &error);
     let transaction = connection.transaction().await.map_err(failed)?;
-    let enqueued = enqueue_within_transaction(&transaction, schema, lanes, jobs, origin, queues).await?;
+    let enqueued = enqueue_within_transaction(&transaction, schema, lanes, jobs, origin, queues, None).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(enqueued)
 }
@@ -171,13 +191,14 @@ pub(super) async fn enqueue_within_transaction<C: deadpool_postgres::GenericClie
     jobs: &[NewJob],
     origin: &Origin,
     queues: Option<&[String]>,
+    tasks: Option<Tasks<'_>>,
 ) -> Result<Vec<Enqueued>, StoreError> {
     let mut enqueued = Vec::with_capacity(jobs.len());
     while enqueued.len() < jobs.len() {
         let start = enqueued.len();
         let end = start + chunk_length(jobs[start..].iter());
         let batch: Vec<(&NewJob, &Origin)> = jobs[start..end].iter().map(|job| (job, origin)).collect();
-        let verdicts = enqueue_chunk(transaction, schema, &lanes[start..end], &batch).await?;
+        let verdicts = enqueue_chunk(transaction, schema, &lanes[start..end], &batch, tasks.map(|tasks| tasks.part(start..end))).await?;
         if let Some(queues) = queues {
             look_outside(transaction, &verdicts, queues, start, &batch).await?;
         }
@@ -252,6 +273,7 @@ async fn enqueue_chunk<C: deadpool_postgres::GenericClient>(
     schema: Schema,
     lanes: &[i32],
     batch: &[(&NewJob, &Origin)],
+    tasks: Option<Tasks<'_>>,
 ) -> Result<Vec<Verdict>, StoreError> {
     let args: Vec<&RawJson> = batch.iter().map(|(job, _)| &job.args).collect();
     let priorities = column(batch, |job, _| job.priority);
@@ -271,33 +293,46 @@ async fn enqueue_chunk<C: deadpool_postgres::GenericClient>(
     let unique_whiles = column(batch, |job, _| job.unique.as_ref().and_then(|u| u.rule).map(crate::job::UniqueWhile::word));
     let unique_fors = column(batch, |job, _| job.unique.as_ref().and_then(|u| u.lasts).map(|d: Duration| d.as_secs_f64()));
     let on_conflicts = column(batch, |job, _| job.unique.as_ref().map(|u| u.on_conflict.word()));
-    let rows = query_on(
-        connection,
-        if schema == Schema::Older { ENQUEUE_OLDER } else { ENQUEUE },
-        &[
-            &lanes,
-            &args,
-            &priorities,
-            &max_attempts,
-            &timeouts,
-            &run_ats,
-            &delays,
-            &expires_in,
-            &concurrency_keys,
-            &retries,
-            &tags,
-            &metas,
-            &enqueued_by,
-            &request_ids,
-            &traceparents,
-            &unique_keys,
-            &unique_whiles,
-            &unique_fors,
-            &on_conflicts,
-        ],
-    )
-    .await?;
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+        &lanes,
+        &args,
+        &priorities,
+        &max_attempts,
+        &timeouts,
+        &run_ats,
+        &delays,
+        &expires_in,
+        &concurrency_keys,
+        &retries,
+        &tags,
+        &metas,
+        &enqueued_by,
+        &request_ids,
+        &traceparents,
+        &unique_keys,
+        &unique_whiles,
+        &unique_fors,
+        &on_conflicts,
+    ];
+    let names: Vec<&str> = tasks.iter().flat_map(|tasks| tasks.tasks).map(|task| &*task.name).collect();
+    let afters: Vec<Option<String>> = tasks.iter().flat_map(|tasks| tasks.afters).map(|after| array(after)).collect();
+    let if_faileds: Vec<Option<&str>> = tasks.iter().flat_map(|tasks| tasks.tasks).map(|task| (task.if_failed == IfFailed::Run).then_some("run")).collect();
+    if let Some(tasks) = &tasks {
+        params.extend([&tasks.workflow as &(dyn ToSql + Sync), &tasks.ids, &names, &afters, &if_faileds]);
+    }
+    let statement = match (&tasks, schema) {
+        (Some(_), _) => ENQUEUE_TASKS,
+        (None, Schema::Own) => ENQUEUE,
+        (None, Schema::Older) => ENQUEUE_OLDER,
+    };
+    let rows = query_on(connection, statement, &params).await?;
     verdicts(&rows, schema, batch)
+}
+
+/// As the text of an array of PostgreSQL, of which an array cannot consist otherwise; `None`: it is empty.
+fn array(ids: &[i64]) -> Option<String> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    (!ids.is_empty()).then(|| format!("{{{}}}", ids.join(",")))
 }
 
 /// Puts the rows into the order of the jobs: those with an `ord` say which they are; the others were numbered by the

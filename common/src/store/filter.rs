@@ -163,6 +163,12 @@ impl<'a> Parts<'a> {
         } else if let Some(key) = &filter.concurrency_key {
             let n = self.param(key.clone());
             Some(format!("select id from longshore.job_data where concurrency_key = ${n} and id < $1 order by concurrency_key desc, id desc"))
+        } else if let Some(workflow) = filter.workflow_id {
+            let n = self.param(workflow);
+            Some(format!("select id from longshore.job_data where workflow_id = ${n} and id < $1 order by workflow_id desc, id desc"))
+        } else if let Some(schedule) = &filter.schedule {
+            let n = self.param(schedule.clone());
+            Some(format!("select id from longshore.job_data where schedule = ${n} and id < $1 order by schedule desc, id desc"))
         } else {
             None
         }
@@ -174,26 +180,28 @@ impl<'a> Parts<'a> {
         if self.states.is_empty() || some_lanes && self.states.contains(&JobState::Succeeded) {
             return self.all_there_were(after, "limit $2");
         }
-        let places: Vec<String> = self.states.iter().filter_map(|state| self.newest_of(*state)).collect();
-        if places.is_empty() {
-            return "select id from longshore.ready where id < $1 and false".to_owned();
-        }
+        let places: Vec<String> = self.states.iter().map(|state| self.newest_of(*state)).collect();
         format!("select id from ({}) x order by id desc", places.join(" union all "))
     }
 
     /// Newest first, below $1, a window of $2: of one place. No place is in the order of ids but those of what runs or has
     /// finished: an index for what waits would cost each enqueue and each claim more than a look at all of it costs a list.
-    fn newest_of(&mut self, state: JobState) -> Option<String> {
+    fn newest_of(&mut self, state: JobState) -> String {
         let place = match state {
-            JobState::Available => return Some(self.newest_ready()),
+            JobState::Available => return format!("{} union all {}", self.newest_ready(), self.newest_in("held where true")),
             JobState::Scheduled => "scheduled where attempt = 0",
             JobState::Retryable => "scheduled where attempt > 0",
             JobState::Running => "running where true",
             JobState::Succeeded => "finished where state = 'succeeded'",
-            JobState::Failed | JobState::Cancelled => return Some(self.unhappy(state)),
-            JobState::Blocked => return None, // nothing leads to it yet
+            JobState::Failed | JobState::Cancelled => return self.unhappy(state),
+            JobState::Blocked => "blocked where true",
         };
-        Some(format!("(select id from longshore.{place} and id < $1{} order by id desc limit $2)", self.in_lanes()))
+        self.newest_in(place)
+    }
+
+    /// Newest first, below $1, a window of $2: of the rows of a place.
+    fn newest_in(&mut self, place: &str) -> String {
+        format!("(select id from longshore.{place} and id < $1{} order by id desc limit $2)", self.in_lanes())
     }
 
     /// Newest first, below $1, a window of $2: available ones. The last of each lane tell an id that the window does not go below,
@@ -255,20 +263,20 @@ impl<'a> Parts<'a> {
         if self.states.contains(&JobState::Succeeded) && !timed {
             return None;
         }
-        // nothing leads to blocked yet, and only what is finished has a time of that
-        let states: Vec<JobState> = self.states.iter().copied().filter(|state| *state != JobState::Blocked && (!timed || state.is_finished())).collect();
+        // only what is finished has a time of that
+        let states: Vec<JobState> = self.states.iter().copied().filter(|state| !timed || state.is_finished()).collect();
         if states.is_empty() {
             return Some("select id from longshore.ready where false".to_owned());
         }
         let of = self.in_lanes();
         let finished = self.times();
         let place = |state: JobState| match state {
-            JobState::Available => "ready where true".to_owned(),
+            JobState::Available => format!("ready where true{of} union all select id from longshore.held where true"),
             JobState::Scheduled => "scheduled where attempt = 0".to_owned(),
             JobState::Retryable => "scheduled where attempt > 0".to_owned(),
             JobState::Running => "running where true".to_owned(),
             JobState::Succeeded | JobState::Failed | JobState::Cancelled => format!("finished i where state = '{}'{finished}", state.word()),
-            JobState::Blocked => "ready where false".to_owned(),
+            JobState::Blocked => "blocked where true".to_owned(),
         };
         let places: Vec<String> = states.into_iter().map(|state| format!("select id from longshore.{}{of}", place(state))).collect();
         Some(places.join(" union all "))
@@ -336,10 +344,13 @@ impl<'a> Parts<'a> {
         for label in &filter.labels {
             conditions.push(format!("exists (select from longshore.labels b where b.label = ${} and b.id = v.id)", self.param(label.clone())));
         }
-        for (column, key) in [("unique_key", &filter.unique_key), ("concurrency_key", &filter.concurrency_key)] {
+        for (column, key) in [("unique_key", &filter.unique_key), ("concurrency_key", &filter.concurrency_key), ("schedule", &filter.schedule)] {
             if let Some(key) = key {
                 conditions.push(format!("v.{column} = ${}", self.param(key.clone())));
             }
+        }
+        if let Some(workflow) = filter.workflow_id {
+            conditions.push(format!("v.workflow_id = ${}", self.param(workflow)));
         }
         for (condition, time) in [
             ("v.created_at >=", filter.created_after),

@@ -37,7 +37,10 @@ const ROUTINES: &[(&str, &str)] = &[
     ("12_failures", include_str!("../../sql/routines/12_failures.sql")),
     ("13_notes", include_str!("../../sql/routines/13_notes.sql")),
     ("14_activity", include_str!("../../sql/routines/14_activity.sql")),
-    ("15_roles", include_str!("../../sql/routines/15_roles.sql")),
+    ("15_leases", include_str!("../../sql/routines/15_leases.sql")),
+    ("16_roles", include_str!("../../sql/routines/16_roles.sql")),
+    ("17_limits", include_str!("../../sql/routines/17_limits.sql")),
+    ("18_workflows", include_str!("../../sql/routines/18_workflows.sql")),
 ];
 
 /// What a program may do with the schema it finds.

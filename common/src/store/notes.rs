@@ -1,7 +1,7 @@
 //! What holders tell of their jobs while they run: kept by `longshore.note`, whoever holds the lease; and what is read of it.
 
 use serde::Serialize;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{Row, error::SqlState};
 
 use super::{Collisions, Statement, Store, StoreError, claim::Lease, field, statement};
 use crate::{json::RawJson, notes::Notes};
@@ -40,6 +40,33 @@ pub struct AttemptLog {
     pub text: String,
 }
 
+impl Standing {
+    pub(super) fn from_row(row: &Row) -> Self {
+        Self { lease: Lease { id: row.get(0), lease: row.get(1) }, stands: row.get(2), cancel_requested: row.get(3) }
+    }
+}
+
+/// What holders tell, column by column, as the functions take it.
+pub(super) struct Columns<'a> {
+    pub ids: Vec<i64>,
+    pub leases: Vec<i64>,
+    pub progresses: Vec<Option<&'a RawJson>>,
+    pub checkpoints: Vec<Option<&'a RawJson>>,
+    pub logs: Vec<Option<String>>,
+}
+
+impl<'a> Columns<'a> {
+    pub fn of(told: &'a [(Lease, Notes)]) -> Self {
+        Self {
+            ids: told.iter().map(|(lease, _)| lease.id).collect(),
+            leases: told.iter().map(|(lease, _)| lease.lease).collect(),
+            progresses: told.iter().map(|(_, notes)| notes.progress.as_ref()).collect(),
+            checkpoints: told.iter().map(|(_, notes)| notes.checkpoint.as_ref()).collect(),
+            logs: told.iter().map(|(_, notes)| notes.storable_log()).collect(),
+        }
+    }
+}
+
 impl Store {
     /// Keeps what holders tell of their jobs, and says how their leases stand, each once. `None`: the schema is of the version
     /// before, which keeps nothing of the kind.
@@ -48,22 +75,11 @@ impl Store {
     /// Where the database is away; then it is not known whether anything was kept. Telling it again does no harm but to logs,
     /// which may then say it twice.
     pub async fn note(&self, told: &[(Lease, Notes)]) -> Result<Option<Vec<Standing>>, StoreError> {
-        let ids: Vec<i64> = told.iter().map(|(lease, _)| lease.id).collect();
-        let leases: Vec<i64> = told.iter().map(|(lease, _)| lease.lease).collect();
-        let progresses: Vec<Option<&RawJson>> = told.iter().map(|(_, notes)| notes.progress.as_ref()).collect();
-        let checkpoints: Vec<Option<&RawJson>> = told.iter().map(|(_, notes)| notes.checkpoint.as_ref()).collect();
-        let logs: Vec<Option<String>> = told.iter().map(|(_, notes)| notes.storable_log()).collect();
+        let columns = Columns::of(told);
         let mut collisions = Collisions::none();
         loop {
-            match self.query(KEEP, &[&ids, &leases, &progresses, &checkpoints, &logs]).await {
-                Ok(rows) => {
-                    let standing = |row: &tokio_postgres::Row| Standing {
-                        lease: Lease { id: row.get(0), lease: row.get(1) },
-                        stands: row.get(2),
-                        cancel_requested: row.get(3),
-                    };
-                    return Ok(Some(rows.iter().map(standing).collect()));
-                }
+            match self.query(KEEP, &[&columns.ids, &columns.leases, &columns.progresses, &columns.checkpoints, &columns.logs]).await {
+                Ok(rows) => return Ok(Some(rows.iter().map(Standing::from_row).collect())),
                 Err(error) if error.code() == Some(&SqlState::UNDEFINED_FUNCTION) => return Ok(None),
                 Err(error) if collisions.again(&error) => {}
                 Err(error) => return Err(error),

@@ -75,6 +75,34 @@ pub enum OnceError {
     Store(#[from] StoreError),
 }
 
+/// What is done in one transaction with its answer: a status and a body. Done again where the transaction met another one.
+pub(super) trait Work: Sync {
+    /// Does it; an error takes all back, and so does a refusal.
+    fn on(&self, transaction: &deadpool_postgres::Transaction<'_>) -> impl Future<Output = Result<Result<(u16, RawJson), OnceError>, StoreError>> + Send;
+}
+
+struct EnqueueJobs<'a, A> {
+    lanes: Vec<i32>,
+    jobs: &'a [NewJob],
+    origin: &'a Origin,
+    queues: Option<&'a [String]>,
+    answer: A,
+}
+
+impl<A: Fn(&[Enqueued], Option<JobView>) -> (u16, RawJson) + Sync> Work for EnqueueJobs<'_, A> {
+    async fn on(&self, transaction: &deadpool_postgres::Transaction<'_>) -> Result<Result<(u16, RawJson), OnceError>, StoreError> {
+        let enqueued = enqueue_within_transaction(transaction, Schema::Own, &self.lanes, self.jobs, self.origin, self.queues, None).await?;
+        let standing = match &enqueued[..] {
+            [Enqueued::Duplicate { id, .. }] => match read::job_on(transaction, *id).await? {
+                None => return Ok(Err(OnceError::Gone(*id))),
+                job => job,
+            },
+            _ => None,
+        };
+        Ok(Ok((self.answer)(&enqueued, standing)))
+    }
+}
+
 impl Store {
     /// Enqueues jobs as [`Store::enqueue_within`] does, if no request with this key was done in the last 24 hours, and keeps the
     /// answer that `answer` makes: of what became of the jobs and, where it is one that met a standing job, of that one.
@@ -87,27 +115,21 @@ impl Store {
         jobs: &[NewJob],
         origin: &Origin,
         queues: Option<&[String]>,
-        answer: impl Fn(&[Enqueued], Option<JobView>) -> (u16, RawJson),
+        answer: impl Fn(&[Enqueued], Option<JobView>) -> (u16, RawJson) + Sync,
     ) -> Result<FirstAnswer, OnceError> {
         let names: Vec<_> = jobs.iter().map(|job| (&job.queue, &job.kind)).collect();
         let lanes = self.lanes_of(&names).await?;
-        let hash = once.hash.0.clone().finalize().to_vec();
+        self.in_one_transaction("enqueue jobs once", Some(once), &EnqueueJobs { lanes, jobs, origin, queues, answer }).await
+    }
+
+    /// Does something and makes its answer in one transaction, again where that met another one; with `once`, if no request with that
+    /// key was done in the last 24 hours.
+    pub(super) async fn in_one_transaction(&self, what: &'static str, once: Option<&OnceRequest>, work: &impl Work) -> Result<FirstAnswer, OnceError> {
         let mut collisions = Collisions::none();
         loop {
-            let work = self.bounded("enqueue jobs once", async {
-                let mut connection = self.connection("enqueue jobs once").await?;
-                let done = once_on(&mut connection, once, &hash, async |transaction| {
-                    let enqueued = enqueue_within_transaction(transaction, Schema::Own, &lanes, jobs, origin, queues).await?;
-                    let standing = match &enqueued[..] {
-                        [Enqueued::Duplicate { id, .. }] => match read::job_on(transaction, *id).await? {
-                            None => return Ok(Err(OnceError::Gone(*id))),
-                            job => job,
-                        },
-                        _ => None,
-                    };
-                    Ok(Ok(answer(&enqueued, standing)))
-                });
-                let done = done.await;
+            let work = self.bounded(what, async {
+                let mut connection = self.connection(what).await?;
+                let done = once_on(&mut connection, what, once, work).await;
                 connection.settle(done)
             });
             match work.await {
@@ -131,13 +153,16 @@ impl Store {
 /// answered: the lock would meet whoever comes again at once.
 async fn once_on(
     connection: &mut deadpool_postgres::Object,
-    once: &OnceRequest,
-    hash: &[u8],
-    work: impl AsyncFnOnce(&deadpool_postgres::Transaction<'_>) -> Result<Result<(u16, RawJson), OnceError>, StoreError>,
+    what: &'static str,
+    once: Option<&OnceRequest>,
+    work: &impl Work,
 ) -> Result<Result<FirstAnswer, OnceError>, StoreError> {
-    let failed = |error: tokio_postgres::Error| StoreError::from_postgres("enqueue jobs once", &error);
+    let failed = |error: tokio_postgres::Error| StoreError::from_postgres(what, &error);
     let transaction = connection.transaction().await.map_err(failed)?;
-    let done = locked_once(&transaction, once, hash, work).await;
+    let done = match once {
+        Some(once) => locked_once(&transaction, once, work).await,
+        None => work.on(&transaction).await.map(|done| done.map(|(status, body)| FirstAnswer { status, body, replayed: false })),
+    };
     if matches!(done, Ok(Ok(FirstAnswer { replayed: false, .. }))) {
         transaction.commit().await.map_err(failed)?;
     } else if let (Err(error), true) = (transaction.rollback().await, done.is_ok()) {
@@ -149,10 +174,9 @@ async fn once_on(
 async fn locked_once(
     transaction: &deadpool_postgres::Transaction<'_>,
     once: &OnceRequest,
-    hash: &[u8],
-    work: impl AsyncFnOnce(&deadpool_postgres::Transaction<'_>) -> Result<Result<(u16, RawJson), OnceError>, StoreError>,
+    work: &impl Work,
 ) -> Result<Result<FirstAnswer, OnceError>, StoreError> {
-    let (caller, key) = (&once.caller, &once.key);
+    let (caller, key, hash) = (&once.caller, &once.key, once.hash.0.clone().finalize().to_vec());
     if query_on(transaction, LOCK, &[caller, key]).await?.first().is_none_or(|row| !row.get::<_, bool>(0)) {
         return Ok(Err(OnceError::UnderWay));
     }
@@ -164,7 +188,7 @@ async fn locked_once(
             Err(OnceError::OtherRequest)
         });
     }
-    let (status, body) = match work(transaction).await? {
+    let (status, body) = match work.on(transaction).await? {
         Ok(answer) => answer,
         Err(why) => return Ok(Err(why)),
     };

@@ -6,7 +6,11 @@ use serde::Serialize;
 
 use super::{Collisions, Statement, Store, StoreError, enqueue::millis, field, statement};
 use crate::{
-    job::{JobDefaults, QueueName, QueueSettings, Retention, RetryPolicy, queue_settings::template, view::Seconds},
+    job::{
+        JobDefaults, JobState, QueueName, QueueSettings, Retention, RetryPolicy,
+        queue_settings::{Rate, template},
+        view::Seconds,
+    },
     json::RawJson,
 };
 
@@ -26,15 +30,15 @@ pub struct QueueView {
     pub name: String,
     /// Whether it takes jobs and starts none.
     pub paused: bool,
-    /// How many of its jobs may run at once; not enforced yet.
+    /// How many of its jobs may run at once; null: any number.
     pub max_running: Option<i32>,
-    /// How many of its jobs with one concurrency key may; not enforced yet.
+    /// How many of its jobs with one concurrency key may run at once; null: any number.
     pub max_running_per_key: Option<i32>,
-    /// How many of its jobs may start in a time; not enforced yet.
-    pub rate: Option<RawJson>,
+    /// How many of its jobs may start in a time; null: any number.
+    pub rate: Option<Rate>,
     /// How many of its jobs may wait; null: any number.
     pub max_waiting: Option<i32>,
-    /// Whether its concurrency keys take turns; not enforced yet.
+    /// Whether its concurrency keys take turns.
     pub fair: bool,
     /// What counts where its jobs are silent.
     pub defaults: JobDefaults,
@@ -67,6 +71,21 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// One more in that state.
+    pub(super) fn count(&mut self, state: JobState) {
+        let counted = match state {
+            JobState::Scheduled => &mut self.scheduled,
+            JobState::Available => &mut self.available,
+            JobState::Running => &mut self.running,
+            JobState::Retryable => &mut self.retryable,
+            JobState::Blocked => &mut self.blocked,
+            JobState::Succeeded => &mut self.succeeded,
+            JobState::Failed => &mut self.failed,
+            JobState::Cancelled => &mut self.cancelled,
+        };
+        *counted += 1;
+    }
+
     /// Adds those of another queue.
     pub(super) fn add(&mut self, other: &Self) {
         self.scheduled += other.scheduled;
@@ -127,7 +146,7 @@ impl Store {
     /// # Errors
     /// Where the database is away.
     pub async fn put_queue(&self, name: &QueueName, settings: &QueueSettings) -> Result<bool, StoreError> {
-        let QueueSettings { paused, max_waiting, defaults, retention, on_failed } = settings;
+        let QueueSettings { paused, max_running, max_running_per_key, rate, fair, max_waiting, defaults, retention, on_failed } = settings;
         if let Some(job) = on_failed {
             // here, so that no report has to wait for somebody else who is making the same lane
             self.lanes_of(&[(&job.queue, &job.kind)]).await?;
@@ -149,6 +168,11 @@ impl Store {
                     &seconds(retention.cancelled),
                     &seconds(retention.failed),
                     &on_failed.as_ref().map(template),
+                    max_running,
+                    max_running_per_key,
+                    &rate.map(|rate| rate.limit),
+                    &rate.map(|rate| rate.per.0),
+                    fair,
                 ],
             )
             .await?;
@@ -200,11 +224,11 @@ fn view(row: &tokio_postgres::Row) -> Result<QueueView, StoreError> {
     Ok(QueueView {
         name: row.get(0),
         paused: row.get(11),
-        max_running: None,
-        max_running_per_key: None,
-        rate: None,
+        max_running: row.get(22),
+        max_running_per_key: row.get(23),
+        rate: row.get::<_, Option<i32>>(24).zip(row.get::<_, Option<f64>>(25)).map(|(limit, per)| Rate { limit, per: Seconds(per) }),
         max_waiting: row.get(12),
-        fair: false,
+        fair: row.get(26),
         defaults: JobDefaults {
             priority: row.get(13),
             max_attempts: row.get(14),
@@ -218,7 +242,7 @@ fn view(row: &tokio_postgres::Row) -> Result<QueueView, StoreError> {
             running: row.get(2),
             scheduled: row.get(3),
             retryable: row.get(4),
-            blocked: 0,
+            blocked: row.get(21),
             succeeded: row.get(5),
             failed: row.get(6),
             cancelled: row.get(7),

@@ -147,7 +147,7 @@ pub(super) async fn job_on<C: deadpool_postgres::GenericClient>(transaction: &C,
 
 /// The columns of the view that [`view`] reads, in its order; `sql/jobs/get.sql` and `some.sql` name the same.
 pub(super) const COLUMNS: &str = "id, kind, queue, state::text, args, priority, run_at, expires_at, attempt, max_attempts, timeout::float8, tags, meta, unique_key, \
-                       concurrency_key, progress, checkpoint, result, error, worker, enqueued_by, request_id, created_at, started_at, finished_at, cancel_requested_at";
+                       concurrency_key, progress, checkpoint, result, error, worker, enqueued_by, request_id, created_at, started_at, finished_at, cancel_requested_at, schedule, scheduled_for, workflow_id";
 
 pub(super) fn view(row: &Row, fields: Fields) -> Result<JobView, StoreError> {
     let id: i64 = field(row, "id", "jobs", 0)?;
@@ -169,9 +169,9 @@ pub(super) fn view(row: &Row, fields: Fields) -> Result<JobView, StoreError> {
         meta: field::<Option<RawJson>>(row, "meta", "jobs", id)?.unwrap_or_else(RawJson::empty_object),
         unique_key: field(row, "unique_key", "jobs", id)?,
         concurrency_key: field(row, "concurrency_key", "jobs", id)?,
-        workflow_id: None,
-        schedule: None,
-        scheduled_for: None,
+        workflow_id: field(row, "workflow_id", "jobs", id)?,
+        schedule: field(row, "schedule", "jobs", id)?,
+        scheduled_for: field(row, "scheduled_for", "jobs", id)?,
         progress: field(row, "progress", "jobs", id)?,
         checkpoint: field(row, "checkpoint", "jobs", id)?,
         result: if fields.result { Some(field(row, "result", "jobs", id)?) } else { None },

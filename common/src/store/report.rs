@@ -17,6 +17,8 @@ pub struct Reported {
     pub states: Vec<(Lease, JobState)>,
     /// Those whose lease was lost: nothing was changed. Whatever is in neither list was recorded before.
     pub stale: HashSet<Lease>,
+    /// Queues that got work, since jobs of workflows have ended: say so ([`Waker::wake`](super::listen::Waker::wake)).
+    pub released: Vec<String>,
     /// Somebody waits for outcomes: say which jobs have ended ([`Waker::ended`](super::listen::Waker::ended)).
     pub watched: bool,
 }
@@ -49,6 +51,10 @@ impl Store {
         };
         let mut reported = Reported::default();
         for row in rows {
+            if let Some(queue) = row.get::<_, Option<String>>(4) {
+                reported.released.push(queue);
+                continue;
+            }
             let lease = Lease { id: row.get(0), lease: row.get(1) };
             reported.watched |= row.get::<_, bool>(3);
             match row.get::<_, Option<&str>>(2).and_then(JobState::from_word) {

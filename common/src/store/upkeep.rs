@@ -11,6 +11,8 @@ const PROMOTE: Statement = statement!("promote jobs that are due", "duties/promo
 const RESCUE: Statement = statement!("rescue jobs of dead workers", "duties/rescue.sql");
 const EXPIRE: Statement = statement!("expire jobs", "duties/expire.sql");
 const PRUNE: Statement = statement!("prune finished jobs", "duties/prune.sql");
+const LOOK_AFTER_WORKFLOWS: Statement = statement!("look after workflows", "duties/look_after_workflows.sql");
+const RELEASE_HELD: Statement = statement!("let go jobs whose limit was lifted", "duties/release_held.sql");
 const COUNT_WAITING: Statement = statement!("count waiting jobs", "duties/count_waiting.sql");
 const PRUNE_WORKERS: Statement = statement!("prune workers that stopped long ago", "duties/prune_workers.sql");
 const FOLD_TALLY: Statement = statement!("fold the tally", "duties/fold_tally.sql");
@@ -83,6 +85,25 @@ impl Store {
     /// Where the database is away.
     pub async fn count_waiting(&self) -> Result<i32, StoreError> {
         self.of_this_schema(COUNT_WAITING, &[]).await
+    }
+
+    /// Notes which workflows are over, `n` at most, and forgets those whose jobs are gone.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn look_after_workflows(&self, n: i32) -> Result<i32, StoreError> {
+        self.of_this_schema(LOOK_AFTER_WORKFLOWS, &[&n]).await
+    }
+
+    /// Lets go at most `n` jobs that wait in queues which limit keys no more; returns how many, and the queues.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn release_held(&self, n: i32) -> Result<(i32, Vec<String>), StoreError> {
+        match self.query_one(RELEASE_HELD, &[&n]).await {
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_FUNCTION) => Ok((0, Vec::new())),
+            row => row.map(|row| (row.get(0), row.get(1))),
+        }
     }
 
     /// What a duty did that the version before did not have: nothing on the schema of that one, whose own programs see to it.

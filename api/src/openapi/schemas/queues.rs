@@ -1,7 +1,10 @@
 //! Queues: as they are set up and as they are shown.
 
 use longshore_common::{
-    job::{JobState, queue_settings::MAX_MAX_WAITING},
+    job::{
+        JobState,
+        queue_settings::{MAX_LIMIT, MAX_MAX_WAITING},
+    },
     store::queues::QueueView,
 };
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
@@ -14,12 +17,19 @@ use super::{
 use crate::routes::queue_settings::Purged;
 
 const BACKOFF: &str = "How the delay grows after attempt n: base·2^(n−1), base·n, base.";
-const NOT_YET: &str = "Not enforced yet: null.";
-const FAIR_NOT_YET: &str = "Not enforced yet: false.";
 
+/// The limits, with what stands for the time of a rate.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn max_waiting() -> Field {
-    ("max_waiting", nullable(integer(0.0, MAX_MAX_WAITING as f64)), "How many of its jobs may wait: more get 429; null: any number.")
+fn limits(per: MetaSchema, about_per: &'static str) -> Vec<Field> {
+    let limit = || integer(1.0, MAX_LIMIT as f64);
+    let rate = input("", &["limit", "per"], vec![("limit", limit(), "Starts."), ("per", per, about_per)]);
+    vec![
+        ("max_running", nullable(limit()), "How many of its jobs may run at once, on all workers together; null: any number."),
+        ("max_running_per_key", nullable(limit()), "How many of its jobs with one concurrency key may run at once; null: any number."),
+        ("rate", nullable(rate), "How many of its jobs may start in a time: a token bucket of `limit` tokens, refilled evenly; null: any number."),
+        ("max_waiting", nullable(integer(0.0, MAX_MAX_WAITING as f64)), "How many of its jobs may wait: more get 429; null: any number."),
+        ("fair", flag(), "Whether its concurrency keys take turns, each starting one job in its turn; jobs without a key are one more key."),
+    ]
 }
 
 impl Schema for QueueView {
@@ -52,22 +62,20 @@ impl Schema for QueueView {
         }
         let schema = object(
             "A queue.",
-            vec![
-                ("name", name(), "Its name."),
-                ("paused", flag(), "Whether it takes jobs and starts none."),
-                ("max_running", nullable(count()), NOT_YET),
-                ("max_running_per_key", nullable(count()), NOT_YET),
-                ("rate", nullable(MetaSchema::new("object")), NOT_YET),
-                max_waiting(),
-                ("fair", flag(), FAIR_NOT_YET),
-                ("defaults", defaults, "What counts where a job is silent."),
-                ("retention", retention, "How long a finished job is kept; gone within a minute after that."),
-                ("on_failed", nullable(NewJob::schema()), "The job that follows each one of it that fails, as in NewJob; null: none."),
-                ("counts", counts, "Jobs by state; of waiting jobs exact to 10,000."),
-                ("estimated", flag(), "Whether one of the counts is an estimate."),
-                ("oldest_available_age", nullable(number()), "Seconds that the longest waiting available job has waited; null: none waits."),
-                ("workers", count(), "Live workers that serve it."),
-            ],
+            [
+                vec![("name", name(), "Its name."), ("paused", flag(), "Whether it takes jobs and starts none.")],
+                limits(number(), "Seconds."),
+                vec![
+                    ("defaults", defaults, "What counts where a job is silent."),
+                    ("retention", retention, "How long a finished job is kept; gone within a minute after that."),
+                    ("on_failed", nullable(NewJob::schema()), "The job that follows each one of it that fails, as in NewJob; null: none."),
+                    ("counts", counts, "Jobs by state; of waiting jobs exact to 10,000."),
+                    ("estimated", flag(), "Whether one of the counts is an estimate."),
+                    ("oldest_available_age", nullable(number()), "Seconds that the longest waiting available job has waited; null: none waits."),
+                    ("workers", count(), "Live workers that serve it."),
+                ],
+            ]
+            .concat(),
         );
         MetaSchema { example: Some(example), ..schema }
     }
@@ -75,7 +83,7 @@ impl Schema for QueueView {
 
 fn settings_example() -> Value {
     json!({
-        "name": "emails", "paused": false, "max_running": null, "max_running_per_key": null, "rate": null, "max_waiting": 10000, "fair": false,
+        "name": "emails", "paused": false, "max_running": 20, "max_running_per_key": 2, "rate": {"limit": 100, "per": 1}, "max_waiting": 10000, "fair": false,
         "defaults": {"priority": 0, "max_attempts": 5, "timeout": 30, "retry": {"backoff": "linear", "base": 10, "max": 3600, "jitter": 0.1}},
         "retention": {"succeeded": 3600, "cancelled": 604_800, "failed": null},
         "on_failed": {"kind": "alert", "queue": "alerts", "args": {"channel": "ops"}}
@@ -121,14 +129,10 @@ impl Schema for QueueSettings {
         let schema = input(
             "What is set for a queue. What is absent gets its default. What a queue is shown with beside this is ignored; all else is refused.",
             &[],
-            vec![
-                ("name", name(), "As in the path."),
-                ("paused", flag(), "Whether it takes jobs and starts none; absent: as it is."),
-                ("max_running", nullable(count()), NOT_YET),
-                ("max_running_per_key", nullable(count()), NOT_YET),
-                ("rate", nullable(MetaSchema::new("object")), NOT_YET),
-                max_waiting(),
-                ("fair", flag(), FAIR_NOT_YET),
+            [
+                vec![("name", name(), "As in the path."), ("paused", flag(), "Whether it takes jobs and starts none; absent: as it is.")],
+                limits(length(), "In which time, 100ms to 1d."),
+                vec![
                 ("defaults", defaults, "What counts where a job is silent."),
                 ("retention", retention, "How long a finished job is kept; gone within a minute after that."),
                 (
@@ -136,7 +140,9 @@ impl Schema for QueueSettings {
                     nullable(NewJob::schema()),
                     "The job that is enqueued in the transaction that fails one of this queue, as in NewJob; its args, an object, get \"failed\": {\"id\",                      \"kind\", \"queue\", \"attempt\", \"error\"}.",
                 ),
-            ],
+                ],
+            ]
+            .concat(),
         );
         // what it is shown with comes back with it, and is ignored
         MetaSchema { example: Some(settings_example()), additional_properties: None, ..schema }

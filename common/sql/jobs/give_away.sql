@@ -1,0 +1,3 @@
+-- jobs/give_away
+-- See sql/routines/15_leases.sql.
+select longshore.give_away($1, $2)

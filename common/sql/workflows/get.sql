@@ -1,0 +1,2 @@
+-- workflows/get
+select name, created_at from longshore.workflows where workflow = $1

@@ -1,0 +1,3 @@
+-- workflows/release
+-- Jobs that had ended before others were added behind them.
+select longshore.release($1)
