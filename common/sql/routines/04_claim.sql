@@ -66,15 +66,16 @@ begin
         for update%3$s skip locked))
       returning id, (attempt + 1)::smallint attempt, lane, key
     ), l as materialized (
-      select nextval('longshore.lease_number') lease
+      -- the clock, after this statement's snapshot: who comes after others starts later than the last of those has ended
+      select nextval('longshore.lease_number') lease, clock_timestamp() started_at
     ), r as (
-      insert into longshore.running (id, lease, lane, worker, attempt, lease_until, key, limited_queue)
-      select c.id, l.lease, c.lane, p_worker, c.attempt, now() + make_interval(secs => p_lease_s), c.key, v_limited from l, c
+      insert into longshore.running (id, lease, lane, worker, attempt, started_at, lease_until, key, limited_queue)
+      select c.id, l.lease, c.lane, p_worker, c.attempt, l.started_at, l.started_at + make_interval(secs => p_lease_s), c.key, v_limited from l, c
     ), told as (
       insert into longshore.event_inbox (event, id, lane, attempt)
       select 'job.started', c.id, c.lane, c.attempt from c where exists (select from longshore.watch w where w.one and w.events_until > now())
     )
-    select c.id, l.lease, c.attempt, now(), c.lane, j.priority, j.run_at, j.created_at, j.max_attempts, j.timeout_ms,
+    select c.id, l.lease, c.attempt, l.started_at, c.lane, j.priority, j.run_at, j.created_at, j.max_attempts, j.timeout_ms,
            c.attempt = 1 and coalesce(j.expires_at <= now(), false), j.request_id, j.traceparent, j.tags, j.meta, j.args,
            case when c.attempt > 2 then longshore.losses(c.id) else 0 end, v_again, case when j.after is not null then longshore.parents_of(j.after) end
       from l, c cross join lateral (select * from longshore.job_data i where i.id = c.id offset 0) j;
