@@ -333,13 +333,16 @@ fn edges(tasks: &[TaskView]) -> impl Iterator<Item = (usize, usize)> + '_ {
 /// As a flow chart of Mermaid. Names are texts of its own: nothing in them is read as anything else
 /// (<https://mermaid.js.org/syntax/flowchart.html#entity-codes-to-escape-characters>).
 pub fn mermaid(name: Option<&str>, tasks: &[TaskView]) -> String {
+    // Mermaid reads Markdown in quoted labels, too: "1. load" would be a list, "__x__" bold
     let escaped = |text: &str| {
+        let mut before = ' ';
         text.chars().fold(String::new(), |mut escaped, c| {
-            if c.is_alphanumeric() || matches!(c, ' ' | '_' | '.' | ':' | '-') {
+            if c.is_alphanumeric() || c == ' ' || c == '-' && before.is_alphanumeric() {
                 escaped.push(c);
             } else {
                 let _ = write!(escaped, "#{};", u32::from(c));
             }
+            before = c;
             escaped
         })
     };
