@@ -18,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output;
 use figures::{Figures, Report};
+use scenarios::cycle::Sort;
 use stage::Stage;
 
 /// Measures this machine: starts a PostgreSQL that is as safe as in production (`fsync` and `synchronous_commit` on), an API
@@ -91,6 +92,18 @@ pub enum Scenario {
     Drain,
     /// Batches of 500 and a worker at the same time, at most about 20,000 jobs apart
     Cycle,
+    /// The same as `cycle`, each job with a unique key
+    #[value(name = "cycle-unique")]
+    CycleUnique,
+    /// The same, each job with one of 500 concurrency keys, in a queue that limits these
+    #[value(name = "cycle-key")]
+    CycleKey,
+    /// The same in a queue with a rate, which is not reached
+    #[value(name = "cycle-rate")]
+    CycleRate,
+    /// The same as workflows: 125 diamonds of four jobs each a request
+    #[value(name = "cycle-workflow")]
+    CycleWorkflow,
     /// One job at a time, about 80 a second: how soon it starts
     Latency,
     /// Eight users' workers lease a backlog over HTTP and report it, in batches of 100
@@ -168,7 +181,11 @@ async fn one(scenario: Scenario, name: &str, stage: &Stage, size: Size, progress
         Scenario::BatchNdjson => scenarios::batch::run(name, stage, size, load::BatchForm::Ndjson).await,
         Scenario::BatchJson => scenarios::batch::run(name, stage, size, load::BatchForm::Json).await,
         Scenario::Drain => scenarios::drain::run(name, stage, size).await,
-        Scenario::Cycle => scenarios::cycle::run(name, stage, size).await,
+        Scenario::Cycle => scenarios::cycle::run(name, stage, size, Sort::Plain).await,
+        Scenario::CycleUnique => scenarios::cycle::run(name, stage, size, Sort::Unique).await,
+        Scenario::CycleKey => scenarios::cycle::run(name, stage, size, Sort::Key).await,
+        Scenario::CycleRate => scenarios::cycle::run(name, stage, size, Sort::Rate).await,
+        Scenario::CycleWorkflow => scenarios::cycle::run(name, stage, size, Sort::Workflow).await,
         Scenario::Latency => scenarios::latency::run(name, stage, size).await,
         Scenario::Pull => scenarios::pull::run(name, stage, size).await,
         Scenario::IdlePullers => scenarios::pull::idle(name, stage, size).await,

@@ -248,6 +248,8 @@ impl Purpose {
                 "min_wal_size=2GB",
                 "checkpoint_timeout=15min",
                 "autovacuum_naptime=5s",
+                // which of our functions takes the time: two looks at the clock a call
+                "track_functions=pl",
                 "max_connections=200",
                 "log_checkpoints=off",
             ],

@@ -258,18 +258,7 @@ impl ApiError {
             Self::RetryKeyHeld { id, standing: None } => {
                 (Kind::Conflict, format!("the unique key of job {id} is held by a job of a queue to which this API key does not reach").into())
             }
-            Self::Workflow(why) => (
-                Kind::Conflict,
-                match why {
-                    WorkflowError::Over(id) => format!("workflow {id} is over: all of its jobs are finished"),
-                    WorkflowError::NothingFailed(id) => {
-                        format!("no job of workflow {id} has failed; only what failed, and what was cancelled because of it, is retried")
-                    }
-                    WorkflowError::Changed(id) => format!("workflow {id} was changed meanwhile; nothing was added; read it, and try again"),
-                    why => why.to_string(),
-                }
-                .into(),
-            ),
+            Self::Workflow(why) => (Kind::Conflict, workflow_conflict(why).into()),
             Self::QueueFull { queue } => {
                 (Kind::QueueFull, format!("as many jobs wait in queue \"{queue}\" as its max_waiting allows; nothing was enqueued").into())
             }
@@ -329,6 +318,16 @@ impl ApiError {
             Self::OutOfQueues { fault, .. } => vec![fault.clone()].into(),
             _ => (&[]).into(),
         }
+    }
+}
+
+/// Why a workflow cannot be changed so.
+fn workflow_conflict(why: &WorkflowError) -> String {
+    match why {
+        WorkflowError::Over(id) => format!("workflow {id} is over: all of its jobs are finished"),
+        WorkflowError::NothingFailed(id) => format!("no job of workflow {id} has failed; only what failed, and what was cancelled because of it, is retried"),
+        WorkflowError::Changed(id) => format!("workflow {id} was changed meanwhile; nothing was added; read it, and try again"),
+        why => why.to_string(),
     }
 }
 

@@ -154,7 +154,9 @@ async fn fold(store: &Store) -> Result<(), StoreError> {
 async fn release_held(store: &Store, waker: &Waker) -> Result<(), StoreError> {
     loop {
         let (released, queues) = store.release_held(BATCH).await?;
-        queues.iter().for_each(|queue| waker.wake(queue));
+        for queue in &queues {
+            waker.wake(queue);
+        }
         if released < BATCH {
             return Ok(());
         }

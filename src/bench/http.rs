@@ -19,7 +19,16 @@ pub struct Request(Vec<u8>);
 impl Request {
     /// A POST.
     pub fn post(path: &str, content_type: &str, body: &[u8]) -> Self {
-        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n", body.len());
+        Self::with_body("POST", path, content_type, body)
+    }
+
+    /// A PUT of JSON.
+    pub fn put(path: &str, body: &str) -> Self {
+        Self::with_body("PUT", path, "application/json", body.as_bytes())
+    }
+
+    fn with_body(method: &str, path: &str, content_type: &str, body: &[u8]) -> Self {
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n", body.len());
         Self([head.as_bytes(), body].concat())
     }
 

@@ -24,9 +24,14 @@ pub enum BatchForm {
 
 /// One job.
 pub fn job() -> String {
+    job_with("")
+}
+
+/// One job with more fields, each behind a comma.
+pub fn job_with(more: &str) -> String {
     let args = |filling: usize| json!({"to": "somebody@example.com", "template": "welcome", "text": "x".repeat(filling)}).to_string();
     let args = args(ARGS_BYTES - args(0).len());
-    format!("{{\"kind\":\"echo\",\"args\":{args}}}")
+    format!("{{\"kind\":\"echo\",\"args\":{args}{more}}}")
 }
 
 /// `POST /v1/jobs`
@@ -38,9 +43,14 @@ pub fn single() -> Request {
 pub fn batch(jobs: usize, form: BatchForm) -> Request {
     let jobs = vec![job(); jobs];
     match form {
-        BatchForm::Ndjson => Request::post("/v1/jobs/batch", "application/x-ndjson", (jobs.join("\n") + "\n").as_bytes()),
+        BatchForm::Ndjson => lines(&jobs),
         BatchForm::Json => Request::post("/v1/jobs/batch", "application/json", format!("{{\"jobs\":[{}]}}", jobs.join(",")).as_bytes()),
     }
+}
+
+/// `POST /v1/jobs/batch`, a job a line.
+pub fn lines(jobs: &[String]) -> Request {
+    Request::post("/v1/jobs/batch", "application/x-ndjson", (jobs.join("\n") + "\n").as_bytes())
 }
 
 /// What the senders note, all in one: they share a thread, so nobody ever waits for it.

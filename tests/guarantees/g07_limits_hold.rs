@@ -23,7 +23,10 @@ const BURST: f64 = 20.0;
 
 /// How long it goes on; longer where somebody wants to see more of it.
 fn lasts() -> Duration {
-    Duration::from_secs(std::env::var("LONGSHORE_TEST_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(30))
+    // not a setting of the product, and not one that a test needs
+    Duration::from_secs(
+        std::env::var_os("LONGSHORE_TEST_SECONDS").and_then(|seconds| seconds.into_string().ok()).and_then(|seconds| seconds.parse().ok()).unwrap_or(30),
+    )
 }
 
 async fn put(system: &System, queue: &str, settings: &Value) {

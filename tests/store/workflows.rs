@@ -72,26 +72,26 @@ async fn a_diamond_runs_in_its_order() {
     let worker = f.worker("w").await;
     let id = make(&f, &diamond()).await;
     stands(&f, id, &[("a", "available"), ("b", "blocked"), ("c", "blocked"), ("d", "blocked")]).await;
-    let a = next(&f, worker, "a").await;
-    assert!(a.parents.is_none());
-    let mut released = report(&f, a.lease, succeeded(r#"{"z": 1.50, "a": 12345678901234567890}"#)).await;
+    let top = next(&f, worker, "a").await;
+    assert!(top.parents.is_none());
+    let mut released = report(&f, top.lease, succeeded(r#"{"z": 1.50, "a": 12345678901234567890}"#)).await;
     released.sort();
     assert_eq!(released, ["default", "other"], "these queues are told");
     stands(&f, id, &[("a", "succeeded"), ("b", "available"), ("c", "available"), ("d", "blocked")]).await;
-    let b = next(&f, worker, "b").await;
-    assert_eq!(b.parents.as_ref().map(RawJson::as_str), Some(r#"{"a": {"z": 1.50, "a": 12345678901234567890}}"#), "as it was stored");
-    assert_eq!(report(&f, b.lease, succeeded("[1]")).await, [""; 0]);
-    let c = f.claim_from(worker, "other", 10).await.jobs.remove(0);
+    let left = next(&f, worker, "b").await;
+    assert_eq!(left.parents.as_ref().map(RawJson::as_str), Some(r#"{"a": {"z": 1.50, "a": 12345678901234567890}}"#), "as it was stored");
+    assert_eq!(report(&f, left.lease, succeeded("[1]")).await, [""; 0]);
+    let right = f.claim_from(worker, "other", 10).await.jobs.remove(0);
     // a failed attempt is no end
-    report(&f, c.lease, Outcome::Failed { error: "not yet".to_owned(), retry_in: Some(Duration::ZERO) }).await;
+    report(&f, right.lease, Outcome::Failed { error: "not yet".to_owned(), retry_in: Some(Duration::ZERO) }).await;
     stands(&f, id, &[("a", "succeeded"), ("b", "succeeded"), ("c", "available"), ("d", "blocked")]).await;
-    let c = f.claim_from(worker, "other", 10).await.jobs.remove(0);
-    report(&f, c.lease, Outcome::Succeeded { result: None }).await;
+    let right = f.claim_from(worker, "other", 10).await.jobs.remove(0);
+    report(&f, right.lease, Outcome::Succeeded { result: None }).await;
     // the same report again changes nothing
-    report(&f, c.lease, Outcome::Succeeded { result: None }).await;
-    let d = next(&f, worker, "d").await;
-    assert_eq!(d.parents.as_ref().map(RawJson::as_str), Some(r#"{"b": [1], "c": null}"#));
-    report(&f, d.lease, succeeded("3")).await;
+    report(&f, right.lease, Outcome::Succeeded { result: None }).await;
+    let bottom = next(&f, worker, "d").await;
+    assert_eq!(bottom.parents.as_ref().map(RawJson::as_str), Some(r#"{"b": [1], "c": null}"#));
+    report(&f, bottom.lease, succeeded("3")).await;
     let view = f.store.workflow(id).await.expect("read").expect("is there");
     assert_eq!((view.state, view.counts.succeeded, view.name.as_deref()), (WorkflowState::Succeeded, 4, Some("w")));
     assert_eq!(

@@ -179,7 +179,9 @@ impl Fetcher {
                         self.hear(&mut known, woken, &mut next_poll).await?;
                     }
                     if let Some(queues) = self.slots.room_made().now_or_never() {
-                        queues.iter().for_each(|queue| known.wake(queue));
+                        for queue in &queues {
+                            known.wake(queue);
+                        }
                     }
                     if Instant::now() >= next_poll {
                         break;

@@ -1,9 +1,6 @@
 //! `/v1/workflows`: jobs that wait for other jobs.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use longshore_common::{
     job::{NewTask, NewWorkflow, TaskName, filter::MAX_ID, workflow},
@@ -218,7 +215,7 @@ impl WorkflowRoutes {
         let _held_until_answered = state.batch_bodies.take(body.declared, MAX_BATCH_BODY).await?;
         let text = body::read(body.body, MAX_BATCH_BODY).await?;
         let before = self.reached(&caller, &id.0).await?;
-        let standing: HashSet<TaskName> = before.jobs.iter().filter_map(|job| TaskName::new(&job.name).ok()).collect();
+        let standing: BTreeSet<TaskName> = before.jobs.iter().filter_map(|job| TaskName::new(&job.name).ok()).collect();
         let tasks = workflow::parse_more(&text, &standing).map_err(ApiError::from)?;
         drop(text);
         want_queues(&caller, &tasks)?;
@@ -240,7 +237,9 @@ impl WorkflowRoutes {
 
     fn wake(&self, tasks: &[NewTask]) {
         let queues: BTreeSet<_> = tasks.iter().map(|task| &task.job.queue).collect();
-        queues.into_iter().for_each(|queue| self.0.waker.wake(queue));
+        for queue in queues {
+            self.0.waker.wake(queue);
+        }
     }
 }
 

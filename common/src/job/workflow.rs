@@ -1,7 +1,7 @@
 //! Workflows: jobs that come after other jobs, as in `POST /v1/workflows`; and how they are drawn.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt::Write as _,
 };
 
@@ -89,7 +89,7 @@ impl NewWorkflow {
     pub fn parse(text: &[u8]) -> Result<Self, InvalidJob> {
         read_body(text, "name, jobs", |fields, faults| {
             let name = read_name(fields, faults);
-            Some(Self { name, tasks: read_tasks(fields, &HashSet::new(), faults)? })
+            Some(Self { name, tasks: read_tasks(fields, &BTreeSet::new(), faults)? })
         })
     }
 }
@@ -98,7 +98,7 @@ impl NewWorkflow {
 ///
 /// # Errors
 /// [`InvalidJob`]: what is wrong, all at once.
-pub fn parse_more(text: &[u8], standing: &HashSet<TaskName>) -> Result<Vec<NewTask>, InvalidJob> {
+pub fn parse_more(text: &[u8], standing: &BTreeSet<TaskName>) -> Result<Vec<NewTask>, InvalidJob> {
     read_body(text, "jobs", |fields, faults| read_tasks(fields, standing, faults))
 }
 
@@ -133,7 +133,7 @@ struct Draft {
     if_failed: IfFailed,
 }
 
-fn read_tasks(fields: &mut Object<'_>, standing: &HashSet<TaskName>, faults: &mut Faults) -> Option<Vec<NewTask>> {
+fn read_tasks(fields: &mut Object<'_>, standing: &BTreeSet<TaskName>, faults: &mut Faults) -> Option<Vec<NewTask>> {
     if !fields.has("jobs") {
         faults.add("/jobs", "is missing");
         return None;
@@ -152,10 +152,10 @@ fn read_tasks(fields: &mut Object<'_>, standing: &HashSet<TaskName>, faults: &mu
     let mut after: Vec<Vec<Upstream>> = Vec::with_capacity(drafts.len());
     for (place, draft) in drafts.iter().enumerate() {
         let path = format!("/jobs/{place}/after");
-        let mut named = HashSet::new();
+        let mut seen = HashSet::new();
         let mut upstreams = Vec::new();
         for (index, name) in draft.iter().flat_map(|draft| &draft.after).enumerate() {
-            if !named.insert(name) {
+            if !seen.insert(name) {
                 faults.add(&format!("{path}/{index}"), format!("names \"{name}\" a second time"));
             } else if let Some(other) = names.get(name) {
                 upstreams.push(Upstream::New(*other));
@@ -189,7 +189,7 @@ fn read_tasks(fields: &mut Object<'_>, standing: &HashSet<TaskName>, faults: &mu
     sorted.into_iter().map(task).collect()
 }
 
-fn read_draft(value: &RawValue, place: usize, names: &mut HashMap<String, usize>, standing: &HashSet<TaskName>, faults: &mut Faults) -> Option<Draft> {
+fn read_draft(value: &RawValue, place: usize, names: &mut HashMap<String, usize>, standing: &BTreeSet<TaskName>, faults: &mut Faults) -> Option<Draft> {
     let mut fields = Object::read(value, "", faults)?;
     if !fields.has("name") {
         faults.add("/name", "is missing: it is what other jobs name in `after`");
@@ -462,7 +462,7 @@ mod tests {
 
     #[test]
     fn what_is_added_may_come_after_what_stands() {
-        let standing = HashSet::from([TaskName::new("old").expect("a name")]);
+        let standing = BTreeSet::from([TaskName::new("old").expect("a name")]);
         let more = parse_more(br#"{"jobs": [{"name": "n", "kind": "k", "after": ["m", "old"]}, {"name": "m", "kind": "k"}]}"#, &standing).expect("fine");
         assert_eq!(names(&more), ["m", "n"]);
         assert_eq!(more[1].after, [Upstream::New(0), Upstream::Standing(TaskName::new("old").expect("a name"))]);
@@ -498,7 +498,7 @@ mod tests {
         let tasks = [task("a", 1, JobState::Succeeded, &[]), task("end\"]\n x", 2, JobState::Blocked, &["a", "forgotten"])];
         let drawn = mermaid(Some("a \"b\"\n---\n<script>"), &tasks);
         assert!(
-            drawn.starts_with("flowchart TD\n  subgraph workflow[\"a #34;b#34;#10;---#10;#60;script#62;\"]\n  n0[\"a<br/>succeeded\"]:::succeeded\n"),
+            drawn.starts_with("flowchart TD\n  subgraph workflow[\"a #34;b#34;#10;#45;#45;#45;#10;#60;script#62;\"]\n  n0[\"a<br/>succeeded\"]:::succeeded\n"),
             "{drawn}"
         );
         assert!(drawn.contains("n1[\"end#34;#93;#10; x<br/>blocked\"]:::blocked\n  n0 --> n1\n  end\n  classDef scheduled"), "{drawn}");

@@ -3,7 +3,7 @@
 
 mod fill;
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 use jiff::Timestamp;
 
@@ -18,6 +18,7 @@ const CHECKPOINT: Statement = statement!("write a checkpoint", "bench/checkpoint
 const TOTALS: Statement = statement!("count all jobs", "bench/totals.sql");
 const SUCCEEDED: Statement = statement!("count jobs that succeeded", "bench/succeeded.sql");
 const TIMES: Statement = statement!("read the times of jobs", "bench/times.sql");
+const FUNCTIONS: Statement = statement!("read the time spent in functions", "bench/functions.sql");
 const WAL: Statement = statement!("read how much was written ahead", "bench/wal.sql");
 
 /// What the server says of itself.
@@ -129,6 +130,15 @@ impl Store {
     pub async fn times(&self) -> Result<Vec<Times>, StoreError> {
         let rows = self.query(TIMES, &[]).await?;
         Ok(rows.iter().map(|row| Times { id: row.get(0), started_at: row.get(1), finished_at: row.get(2) }).collect())
+    }
+
+    /// Milliseconds that PostgreSQL has spent in each function of the schema itself, where it tracks that (`track_functions`).
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn function_times(&self) -> Result<HashMap<String, f64>, StoreError> {
+        let rows = self.query(FUNCTIONS, &[]).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// Bytes of write-ahead log since the server was made.

@@ -43,7 +43,7 @@ pub(super) struct Tasks<'a> {
     /// Which.
     pub workflow: i64,
     /// What they are in it.
-    pub tasks: &'a [NewTask],
+    pub all: &'a [NewTask],
     /// Their ids, ascending.
     pub ids: &'a [i64],
     /// The ids that they come after.
@@ -52,7 +52,7 @@ pub(super) struct Tasks<'a> {
 
 impl Tasks<'_> {
     fn part(&self, range: std::ops::Range<usize>) -> Self {
-        Self { workflow: self.workflow, tasks: &self.tasks[range.clone()], ids: &self.ids[range.clone()], afters: &self.afters[range] }
+        Self { workflow: self.workflow, all: &self.all[range.clone()], ids: &self.ids[range.clone()], afters: &self.afters[range] }
     }
 }
 
@@ -314,9 +314,9 @@ async fn enqueue_chunk<C: deadpool_postgres::GenericClient>(
         &unique_fors,
         &on_conflicts,
     ];
-    let names: Vec<&str> = tasks.iter().flat_map(|tasks| tasks.tasks).map(|task| &*task.name).collect();
+    let names: Vec<&str> = tasks.iter().flat_map(|tasks| tasks.all).map(|task| &*task.name).collect();
     let afters: Vec<Option<String>> = tasks.iter().flat_map(|tasks| tasks.afters).map(|after| array(after)).collect();
-    let if_faileds: Vec<Option<&str>> = tasks.iter().flat_map(|tasks| tasks.tasks).map(|task| (task.if_failed == IfFailed::Run).then_some("run")).collect();
+    let if_faileds: Vec<Option<&str>> = tasks.iter().flat_map(|tasks| tasks.all).map(|task| (task.if_failed == IfFailed::Run).then_some("run")).collect();
     if let Some(tasks) = &tasks {
         params.extend([&tasks.workflow as &(dyn ToSql + Sync), &tasks.ids, &names, &afters, &if_faileds]);
     }

@@ -274,7 +274,7 @@ async fn enqueue_tasks(
     queues: Option<&[String]>,
 ) -> Result<Vec<Enqueued>, StoreError> {
     let jobs: Vec<_> = tasks.iter().map(|task| task.job.clone()).collect();
-    let of_workflow = Tasks { workflow, tasks, ids, afters };
+    let of_workflow = Tasks { workflow, all: tasks, ids, afters };
     let enqueued = enqueue_within_transaction(transaction, Schema::Own, lanes, &jobs, origin, queues, Some(of_workflow))
         .await
         .map_err(|error| in_request(error, tasks))?;
