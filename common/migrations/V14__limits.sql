@@ -9,7 +9,7 @@ alter table longshore.queues
   add column rate_per interval check (rate_per > interval '0'),
   add column fair boolean not null default false,
   add column limits_changed_at timestamptz,
-  add column limits_settled boolean not null default true,
+  add column settle_limits_at timestamptz,
   add column limited boolean generated always as
     (max_running is not null or max_running_per_key is not null or rate_limit is not null or fair) stored,
   add column keyed boolean generated always as (max_running_per_key is not null or fair) stored,
@@ -20,7 +20,7 @@ comment on column longshore.queues.rate_limit is 'how many of its jobs may start
 comment on column longshore.queues.rate_per is 'in which time as many tokens come as rate_limit says';
 comment on column longshore.queues.fair is 'whether its concurrency keys take turns';
 comment on column longshore.queues.limits_changed_at is 'when its limits were last changed: more jobs may run than they allow that started before';
-comment on column longshore.queues.limits_settled is 'whether all of its running jobs bear limited_queue; false for a minute after its limits were changed';
+comment on column longshore.queues.settle_limits_at is 'when a claim looks again for running jobs that do not bear limited_queue; null: all do, as a minute after its limits were changed';
 comment on column longshore.queues.limited is 'whether its claims lock this row, and ask longshore.room what there is room for';
 comment on column longshore.queues.keyed is 'whether its jobs with a concurrency key (where it is fair, all) wait in held until a claim takes them';
 -- Empty where no queue has such limits: then an enqueue pays one probe of an empty index.

@@ -6,9 +6,9 @@ with before as materialized (
 ), put as (
 insert into longshore.queues as q (name, paused_at, default_priority, default_max_attempts, default_timeout_ms, default_retry, max_waiting,
                                    keep_succeeded, keep_cancelled, keep_failed, on_failed, max_running, max_running_per_key, rate_limit, rate_per, fair,
-                                   limits_changed_at, limits_settled)
+                                   limits_changed_at, settle_limits_at)
 values ($1, case when $2::boolean then now() end, $3, $4, $5, $6, $7, make_interval(secs => $8), make_interval(secs => $9), make_interval(secs => $10), $11, $12, $13, $14, make_interval(secs => $15), $16,
-        now(), $12::int is null and $13::int is null and $14::int is null and not $16::boolean)
+        now(), case when $12::int is not null or $13::int is not null or $14::int is not null or $16::boolean then now() end)
 on conflict (name) do update
    set paused_at = case when $2 then coalesce(q.paused_at, now()) when $2 is null then q.paused_at end,
        default_priority = excluded.default_priority, default_max_attempts = excluded.default_max_attempts,
@@ -21,9 +21,9 @@ on conflict (name) do update
        limits_changed_at = case when (q.max_running, q.max_running_per_key, q.rate_limit, q.rate_per, q.fair) is distinct from
                                      (excluded.max_running, excluded.max_running_per_key, excluded.rate_limit, excluded.rate_per, excluded.fair)
                                 then excluded.limits_changed_at else q.limits_changed_at end,
-       limits_settled = case when (q.max_running, q.max_running_per_key, q.rate_limit, q.rate_per, q.fair) is distinct from
+       settle_limits_at = case when (q.max_running, q.max_running_per_key, q.rate_limit, q.rate_per, q.fair) is distinct from
                                   (excluded.max_running, excluded.max_running_per_key, excluded.rate_limit, excluded.rate_per, excluded.fair)
-                             then excluded.limits_settled else q.limits_settled end
+                             then excluded.settle_limits_at else q.settle_limits_at end
 returning coalesce((select not there from before), q.xmax = 0) as made
 ), told as materialized (
   select longshore.tell('queue.changed', p_queue => $1) from put

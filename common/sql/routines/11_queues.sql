@@ -159,7 +159,7 @@ begin
      set deleted_at = now(), paused_at = default, default_priority = default, default_max_attempts = default, default_timeout_ms = default,
          default_retry = default, max_waiting = default, waiting = default, waiting_at = default, keep_succeeded = default, keep_cancelled = default,
          keep_failed = default, on_failed = default, max_running = default, max_running_per_key = default, rate_limit = default, rate_per = default,
-         fair = default, limits_changed_at = default, limits_settled = default
+         fair = default, limits_changed_at = default, settle_limits_at = default
    where i.queue = q.queue;
   perform longshore.tell('queue.deleted', p_queue => p_name);
 end $$;

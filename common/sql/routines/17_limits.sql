@@ -23,7 +23,7 @@ begin
    where i.queue = (select l.queue from longshore.lanes l where l.lane = p_lanes[1]) and i.limited and i.paused_at is null for no key update;
   if not found then return; end if;
   queue := q.queue; n := p_n; fair := q.fair; again_s := 0;
-  if not q.limits_settled then
+  if q.settle_limits_at <= now() then
     perform longshore.settle_limits(q.queue);
   end if;
   if q.max_running is not null then
@@ -48,17 +48,22 @@ end $$;
 comment on function longshore.room_for is 'lock a limited queue, and say how many and which of its jobs may start';
 
 -- For a minute after the limits of a queue were changed: jobs that started before, or in claims that were under way, are marked,
--- so that they are counted. Locks: rows of running that nobody else has; those are on their way out, or met by the next claim.
+-- so that they are counted. Each claim does it for five seconds, longer than any claim is under way, and then each second one.
+-- Locks: rows of running that nobody else has; those are on their way out, or met by the next claim.
 create or replace function longshore.settle_limits(p_queue int) returns void language plpgsql
 set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
+declare
+  v_lanes constant int[] := array(select l.lane from longshore.lanes l where l.queue = p_queue);
 begin
   update longshore.running set limited_queue = p_queue
    where ctid = any(array(select r.ctid from longshore.running r
-                           where r.limited_queue is null and r.lane in (select l.lane from longshore.lanes l where l.queue = p_queue) for no key update skip locked));
-  update longshore.queues q set limits_settled = true
-   where q.queue = p_queue and q.limits_changed_at < now() - interval '1 minute'
-     and not exists (select from longshore.running r where r.limited_queue is null and r.lane in (select l.lane from longshore.lanes l where l.queue = p_queue));
+                           where r.limited_queue is null and r.lane = any(v_lanes) for no key update skip locked));
+  update longshore.queues q
+     set settle_limits_at = case when q.limits_changed_at > now() - interval '1 minute'
+                                   or exists (select from longshore.running r where r.limited_queue is null and r.lane = any(v_lanes))
+                                 then now() + interval '1 s' end
+   where q.queue = p_queue and q.limits_changed_at < now() - interval '5 s';
 end $$;
 comment on function longshore.settle_limits is 'count what runs in a queue whose limits are new';
 
