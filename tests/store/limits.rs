@@ -121,6 +121,39 @@ async fn as_many_of_a_key_run_as_its_limit_says_and_delay_no_other() {
     f.assert_no_violations().await;
 }
 
+/// Each of its jobs came by itself, so each has left a note.
+#[tokio::test]
+async fn a_full_key_with_many_jobs_delays_no_other() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    put(&f.store, "default", r#"{"max_running_per_key": 1}"#).await;
+    f.enqueue(&[keyed("full")]).await;
+    assert_eq!(f.claim(worker, 10).await.jobs.len(), 1);
+    f.run("do $$ begin perform longshore.enqueue('echo', concurrency_key => 'full', priority => -1) from generate_series(1, 30000); end $$").await;
+    let other = f.enqueue_one(keyed("other")).await;
+    let got: Vec<i64> = f.claim(worker, 10).await.jobs.iter().map(|job| job.lease.id).collect();
+    assert_eq!(got, [other], "by the first claim");
+    f.assert_no_violations().await;
+}
+
+/// A claim that comes back to a key, since others have given it nothing, counts what it has let in of it.
+#[tokio::test]
+async fn a_key_of_two_kinds_is_counted_once() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    put(&f.store, "default", r#"{"max_running_per_key": 2}"#).await;
+    let of = |kind: &str, key: &str| NewJob { concurrency_key: Some(key.to_owned()), ..job(kind) };
+    let full = ["x", "y", "z"];
+    f.enqueue(&full.map(|key| vec![of("a", key); 2]).concat()).await;
+    assert_eq!(f.claim(worker, 10).await.jobs.len(), 6);
+    let one = f.enqueue_one(of("a", "both")).await;
+    f.enqueue(&full.map(|key| of("a", key))).await;
+    let two = f.enqueue(&vec![of("b", "both"); 5]).await[0].id();
+    let got: Vec<i64> = f.claim(worker, 4).await.jobs.iter().map(|job| job.lease.id).collect();
+    assert_eq!(got, [one, two]);
+    f.assert_no_violations().await;
+}
+
 /// Order holds over jobs with and without keys, whatever the size of a claim.
 #[tokio::test]
 async fn the_order_holds_with_keys() {

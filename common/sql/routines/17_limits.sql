@@ -70,7 +70,8 @@ comment on function longshore.settle_limits is 'count what runs in a queue whose
 -- Moves at most p_n jobs, whose keys have room and whose kinds the claim serves, from held to ready; returns their ids. Null: it
 -- was busy with putting jobs into held, and the next claim goes on.
 --
--- A claim of a keyed queue looks at about as many keys as it takes jobs. In a fair queue each key in turn gives one, and goes
+-- A claim of a keyed queue looks at about as many keys as it takes jobs, and at as many notes as it needs to find them: all jobs of a key
+-- may have left one each, so it goes on until it has found enough, or read a hundred thousand. In a fair queue each key in turn gives one, and goes
 -- to the end of the line; where all keys are at hand, each gives its part at once.
 create or replace function longshore.let_in(p_queue int, p_per_key int, p_fair boolean, p_n int, p_lanes int[]) returns bigint[] language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
@@ -88,81 +89,91 @@ declare
   v_some bigint[];
   v_some_keys text[];
   v_gone int;
+  v_notes int := 2 * p_n + 200; -- to read at once
+  v_read int := 0;     -- of these
+  v_all_read int := 0;
 begin
   if longshore.hold_late(v_all, p_queue, p_fair) >= 1000 then return null; end if;
 
-  -- 1. Notes become heads. Best first: a head is never better than its note.
-  with taken as (
-    delete from longshore.key_changes where ctid = any(array(
-      select c.ctid from longshore.key_changes c where c.queue = p_queue order by c.queue, c.priority, c.run_at, c.id limit 2 * p_n + 200 for update skip locked))
-    returning key
-  )
-  insert into longshore.key_heads as k (lane, key, turn, priority, run_at, id)
-  select l.lane, t.key, case when p_fair then nextval('longshore.key_turn') else 0 end, h.priority, h.run_at, h.id
-    from (select distinct key from taken) t cross join unnest(v_all) l(lane)
-   cross join lateral (select i.priority, i.run_at, i.id from longshore.held i where i.lane = l.lane and i.key = t.key
-                        order by i.lane, i.key, i.priority, i.run_at, i.id limit 1) h
-  on conflict (lane, key) do update set priority = excluded.priority, run_at = excluded.run_at, id = excluded.id;
-
   loop
-    v_left := p_n - cardinality(v_ids);
-    exit when v_left <= 0;
-    -- 2. The best heads of the kinds that are served.
-    select array_agg(x.lane), array_agg(x.key), array_agg(x.turn) into v_lanes, v_window, v_turns
-      from (select k.* from unnest(v_served) u(lane) cross join lateral (
-              select i.* from longshore.key_heads i where i.lane = u.lane order by i.lane, i.turn, i.priority, i.run_at, i.id limit v_left) k
-             order by k.turn, k.priority, k.run_at, k.id limit v_left) x;
-    exit when v_window is null;
-    v_each := case when p_fair and cardinality(v_window) = v_left then 1
-                   when p_fair then ceil(v_left::float8 / (select count(distinct w) from unnest(v_window) w))
-                   else v_left end;
-
-    -- 3. Their best jobs, as many as their keys have room for.
-    with w as materialized (
-      select * from unnest(v_lanes, v_window, v_turns) w(lane, key, turn)
-    ), k as materialized (
-      select d.key, least(v_each, case when p_per_key is null or d.key = '' then v_left else
-               p_per_key - (select count(*) from longshore.running r where r.limited_queue = p_queue and r.key = d.key)
-                         - (select count(*) from unnest(v_keys) t(key) where t.key = d.key) end) room
-        from (select distinct w.key from w) d
-    ), best as (
-      select h.*, w.turn, k.room, row_number() over (partition by w.key order by h.priority, h.run_at, h.id) nth
-        from w join k using (key) cross join lateral (
-          select i.ctid c, i.priority, i.run_at, i.id from longshore.held i where i.lane = w.lane and i.key = w.key
-           order by i.lane, i.key, i.priority, i.run_at, i.id limit greatest(0, k.room)) h
-    ), picked as (
-      select b.c from best b where b.nth <= b.room order by case when p_fair then b.nth end, b.turn, b.priority, b.run_at, b.id limit v_left
-    ), moved as (
-      delete from longshore.held where ctid = any(array(
-        select h.ctid from longshore.held h where h.ctid = any(array(select p.c from picked p)) for update skip locked))
-      returning *
-    ), r as (
-      insert into longshore.ready (id, run_at, lane, priority, attempt, key) select m.id, m.run_at, m.lane, m.priority, m.attempt, m.key from moved m
+    -- 1. Notes become heads. Best first: a head is never better than its note.
+    with taken as (
+      delete from longshore.key_changes where ctid = any(array(
+        select c.ctid from longshore.key_changes c where c.queue = p_queue order by c.queue, c.priority, c.run_at, c.id limit v_notes for update skip locked))
+      returning key
+    ), heads as (
+      insert into longshore.key_heads as k (lane, key, turn, priority, run_at, id)
+      select l.lane, t.key, case when p_fair then nextval('longshore.key_turn') else 0 end, h.priority, h.run_at, h.id
+        from (select distinct key from taken) t cross join unnest(v_all) l(lane)
+       cross join lateral (select i.priority, i.run_at, i.id from longshore.held i where i.lane = l.lane and i.key = t.key
+                            order by i.lane, i.key, i.priority, i.run_at, i.id limit 1) h
+      on conflict (lane, key) do update set priority = excluded.priority, run_at = excluded.run_at, id = excluded.id
     )
-    select coalesce(array_agg(m.id), '{}'), coalesce(array_agg(m.key), '{}') into v_some, v_some_keys from moved m;
-    v_ids := v_ids || v_some; v_keys := v_keys || v_some_keys;
+    select count(*) into v_read from taken;
+    v_all_read := v_all_read + v_read;
 
-    -- 4. What their heads are now: the next job, at the end of the line; none where the key is full or nothing of it waits.
-    with k as materialized (
-      select d.key, p_per_key is null or d.key = ''
-                 or p_per_key > (select count(*) from longshore.running r where r.limited_queue = p_queue and r.key = d.key)
-                              + (select count(*) from unnest(v_keys) t(key) where t.key = d.key) room
-        from (select distinct w as key from unnest(v_window) w) d
-    ), n as materialized (
-      select l.lane, k.key, h.priority, h.run_at, h.id
-        from k cross join unnest(v_all) l(lane)
-        left join lateral (select i.priority, i.run_at, i.id from longshore.held i where k.room and i.lane = l.lane and i.key = k.key
-                            order by i.lane, i.key, i.priority, i.run_at, i.id limit 1) h on true
-    ), gone as (
-      delete from longshore.key_heads k using n where n.id is null and k.lane = n.lane and k.key = n.key returning 1
-    ), turned as (
-      update longshore.key_heads k
-         set priority = n.priority, run_at = n.run_at, id = n.id,
-             turn = case when p_fair and k.key = any(v_some_keys) then nextval('longshore.key_turn') else k.turn end
-        from n where n.id is not null and k.lane = n.lane and k.key = n.key
-    )
-    select count(*) into v_gone from gone;
-    exit when v_gone = 0 and cardinality(v_some) = 0; -- somebody is changing those jobs
+    loop
+      v_left := p_n - cardinality(v_ids);
+      exit when v_left <= 0;
+      -- 2. The best heads of the kinds that are served.
+      select array_agg(x.lane), array_agg(x.key), array_agg(x.turn) into v_lanes, v_window, v_turns
+        from (select k.* from unnest(v_served) u(lane) cross join lateral (
+                select i.* from longshore.key_heads i where i.lane = u.lane order by i.lane, i.turn, i.priority, i.run_at, i.id limit v_left) k
+               order by k.turn, k.priority, k.run_at, k.id limit v_left) x;
+      exit when v_window is null;
+      v_each := case when p_fair and cardinality(v_window) = v_left then 1
+                     when p_fair then ceil(v_left::float8 / (select count(distinct w) from unnest(v_window) w))
+                     else v_left end;
+
+      -- 3. Their best jobs, as many as their keys have room for.
+      with w as materialized (
+        select * from unnest(v_lanes, v_window, v_turns) w(lane, key, turn)
+      ), k as materialized (
+        select d.key, least(v_each, case when p_per_key is null or d.key = '' then v_left else
+                 p_per_key - (select count(*) from longshore.running r where r.limited_queue = p_queue and r.key = d.key)
+                           - (select count(*) from unnest(v_keys) t(key) where t.key = d.key) end) room
+          from (select distinct w.key from w) d
+      ), best as (
+        select h.*, w.turn, k.room, row_number() over (partition by w.key order by h.priority, h.run_at, h.id) nth
+          from w join k using (key) cross join lateral (
+            select i.ctid c, i.priority, i.run_at, i.id from longshore.held i where i.lane = w.lane and i.key = w.key
+             order by i.lane, i.key, i.priority, i.run_at, i.id limit greatest(0, k.room)) h
+      ), picked as (
+        select b.c from best b where b.nth <= b.room order by case when p_fair then b.nth end, b.turn, b.priority, b.run_at, b.id limit v_left
+      ), moved as (
+        delete from longshore.held where ctid = any(array(
+          select h.ctid from longshore.held h where h.ctid = any(array(select p.c from picked p)) for update skip locked))
+        returning *
+      ), r as (
+        insert into longshore.ready (id, run_at, lane, priority, attempt, key) select m.id, m.run_at, m.lane, m.priority, m.attempt, m.key from moved m
+      )
+      select coalesce(array_agg(m.id), '{}'), coalesce(array_agg(m.key), '{}') into v_some, v_some_keys from moved m;
+      v_ids := v_ids || v_some; v_keys := v_keys || v_some_keys;
+
+      -- 4. What their heads are now: the next job, at the end of the line; none where the key is full or nothing of it waits.
+      with k as materialized (
+        select d.key, p_per_key is null or d.key = ''
+                   or p_per_key > (select count(*) from longshore.running r where r.limited_queue = p_queue and r.key = d.key)
+                                + (select count(*) from unnest(v_keys) t(key) where t.key = d.key) room
+          from (select distinct w as key from unnest(v_window) w) d
+      ), n as materialized (
+        select l.lane, k.key, h.priority, h.run_at, h.id
+          from k cross join unnest(v_all) l(lane)
+          left join lateral (select i.priority, i.run_at, i.id from longshore.held i where k.room and i.lane = l.lane and i.key = k.key
+                              order by i.lane, i.key, i.priority, i.run_at, i.id limit 1) h on true
+      ), gone as (
+        delete from longshore.key_heads k using n where n.id is null and k.lane = n.lane and k.key = n.key returning 1
+      ), turned as (
+        update longshore.key_heads k
+           set priority = n.priority, run_at = n.run_at, id = n.id,
+               turn = case when p_fair and k.key = any(v_some_keys) then nextval('longshore.key_turn') else k.turn end
+          from n where n.id is not null and k.lane = n.lane and k.key = n.key
+      )
+      select count(*) into v_gone from gone;
+      exit when v_gone = 0 and cardinality(v_some) = 0; -- somebody is changing those jobs
+    end loop;
+    exit when cardinality(v_ids) >= p_n or v_read < v_notes or v_all_read >= 100000;
+    v_notes := 10000;
   end loop;
   return v_ids;
 end $$;
