@@ -47,7 +47,7 @@ impl Failure for MigrateError {
     fn exit(&self) -> Exit {
         match self {
             Self::TooNew(_) => Exit::SchemaTooNew,
-            Self::Store(_) | Self::Failed(_) => Exit::Failed,
+            Self::Store(_) | Self::OfAnother(_) | Self::Failed(_) => Exit::Failed,
         }
     }
 }

@@ -31,6 +31,15 @@ async fn a_newer_major_schema_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_schema_of_another_build_is_left_alone() {
+    let f = Fixture::new().await;
+    f.run("update longshore.schema_history set checksum = '1' where version = 2; update longshore.schema_version set routines = 'other'").await;
+    let error = f.store.migrate().await.expect_err("it is not ours");
+    assert!(error.to_string().starts_with("the schema was made by another build of Longshore (its V2__"), "{error}");
+    assert_eq!(f.count("longshore.schema_version where routines = 'other'").await, 1);
+}
+
+#[tokio::test]
 async fn a_newer_minor_schema_is_worked_with_and_not_set_back() {
     let f = Fixture::new().await;
     f.run("update longshore.schema_version set minor = minor + 1, routines = 'newer'").await;

@@ -66,6 +66,23 @@ fn diamond() -> Value {
            {"name": "c", "kind": "k", "after": ["a"], "queue": "other"}])
 }
 
+/// A claim may have begun before a parent ended, and still meet the child.
+#[tokio::test]
+async fn nothing_starts_before_what_it_comes_after_has_ended() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    make(&f, &json!([{"name": "a", "kind": "k"}, {"name": "b", "kind": "k", "after": ["a"]}])).await;
+    let first = next(&f, worker, "a").await;
+    let number = f.sql.query_one("select worker from longshore.workers", &[]).await.expect("look").get::<_, i32>(0);
+    f.run("begin; select now()").await;
+    report(&f, first.lease, succeeded("1")).await;
+    let claim = "select started_at >= (select f.finished_at from longshore.finished f) from longshore.claim_1($1, 1,
+        array(select lane from longshore.lanes), '{-32768}', '{-infinity}', '{0}', '{40000}')";
+    assert!(f.sql.query_one(claim, &[&number]).await.expect("claimed").get::<_, bool>(0));
+    f.run("commit").await;
+    f.assert_no_violations().await;
+}
+
 #[tokio::test]
 async fn a_diamond_runs_in_its_order() {
     let f = Fixture::new().await;

@@ -4,6 +4,7 @@
 use std::{hash::Hasher, time::Duration};
 
 use futures_util::StreamExt;
+use refinery::error::Kind;
 use tokio_postgres::{AsyncMessage, Client};
 
 use super::{Away, Statement, Store, StoreError, statement};
@@ -66,6 +67,9 @@ pub enum MigrateError {
     /// The schema is of a newer major version.
     #[error("the schema has major version {0}, this program knows {MAJOR}: install a newer Longshore; nothing was changed")]
     TooNew(i32),
+    /// A migration that this program knows otherwise, or not at all.
+    #[error("the schema was made by another build of Longshore ({0}); use that build, or a new database; nothing was changed")]
+    OfAnother(String),
     /// A migration failed; it was rolled back.
     #[error("the migration failed and was rolled back; the database user needs the right to create the schema longshore")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -143,7 +147,10 @@ async fn migrate_locked(client: &mut Client) -> Result<bool, MigrateError> {
     client.batch_execute("create schema if not exists longshore").await.map_err(|e| failed(&e))?;
     let mut runner = migrations::migrations::runner();
     runner.set_migration_table_name("longshore.schema_history");
-    runner.run_async(client).await.map_err(|error| MigrateError::Failed(Box::new(error)))?;
+    runner.run_async(client).await.map_err(|error| match error.kind() {
+        Kind::DivergentVersion(applied, _) | Kind::MissingVersion(applied) => MigrateError::OfAnother(format!("its {applied} is not this one's")),
+        _ => MigrateError::Failed(Box::new(error)),
+    })?;
     let transaction = client.transaction().await.map_err(|e| failed(&e))?;
     for (name, text) in ROUTINES {
         transaction.batch_execute(text).await.map_err(|error| match StoreError::from_postgres("install functions and views", &error) {
