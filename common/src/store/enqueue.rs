@@ -10,9 +10,9 @@ use tokio_postgres::{Row, types::ToSql};
 
 pub use self::rules::Rules;
 pub(super) use self::rules::{Schema, millis};
-use super::{Collisions, Statement, Store, StoreError, query_on, statement};
+use super::{Collisions, Statement, Store, StoreError, query_on, statement, workflows::Tasks};
 use crate::{
-    job::{IfFailed, JobState, NewJob, NewTask, When},
+    job::{IfFailed, JobState, NewJob, When},
     json::RawJson,
 };
 
@@ -35,25 +35,6 @@ pub struct Origin {
     pub request_id: Option<String>,
     /// W3C trace context.
     pub traceparent: Option<String>,
-}
-
-/// That jobs belong to a workflow: one entry a job.
-#[derive(Clone, Copy)]
-pub(super) struct Tasks<'a> {
-    /// Which.
-    pub workflow: i64,
-    /// What they are in it.
-    pub all: &'a [NewTask],
-    /// Their ids, ascending.
-    pub ids: &'a [i64],
-    /// The ids that they come after.
-    pub afters: &'a [Vec<i64>],
-}
-
-impl Tasks<'_> {
-    fn part(&self, range: std::ops::Range<usize>) -> Self {
-        Self { workflow: self.workflow, all: &self.all[range.clone()], ids: &self.ids[range.clone()], afters: &self.afters[range] }
-    }
 }
 
 /// What became of a new job.

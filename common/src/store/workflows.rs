@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Collisions, Statement, Store, StoreError,
-    enqueue::{Enqueued, Origin, Schema, Tasks, enqueue_within_transaction},
+    enqueue::{Enqueued, Origin, Schema, enqueue_within_transaction},
     field,
     once::{FirstAnswer, OnceError, OnceRequest, Work},
     query_on,
@@ -384,4 +384,23 @@ fn count(n: usize) -> i32 {
 
 fn no_ids(id: i64) -> StoreError {
     StoreError::Corrupt { table: "workflows", id, why: "no ids came back for its jobs".to_owned() }
+}
+
+/// That jobs belong to a workflow: one entry a job.
+#[derive(Clone, Copy)]
+pub(super) struct Tasks<'a> {
+    /// Which.
+    pub workflow: i64,
+    /// What they are in it.
+    pub all: &'a [NewTask],
+    /// Their ids, ascending.
+    pub ids: &'a [i64],
+    /// The ids that they come after.
+    pub afters: &'a [Vec<i64>],
+}
+
+impl Tasks<'_> {
+    pub(super) fn part(&self, range: std::ops::Range<usize>) -> Self {
+        Self { workflow: self.workflow, all: &self.all[range.clone()], ids: &self.ids[range.clone()], afters: &self.afters[range] }
+    }
 }

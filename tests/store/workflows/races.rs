@@ -1,0 +1,97 @@
+//! Everybody at once.
+
+use super::*;
+
+/// Everybody does everything to some workflows at once; nobody waits for ever, and nothing is left that cannot go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workflows_under_any_concurrency() {
+    let f = Fixture::new().await;
+    let until = tokio::time::Instant::now() + Duration::from_secs(8);
+    let going = move || tokio::time::Instant::now() < until;
+    let mut ids = Vec::new();
+    for _ in 0..12 {
+        // each comes after some of those before it
+        let jobs: Vec<Value> = (0..40)
+            .map(|n| {
+                let after: Vec<String> = (0..n).filter(|_| fastrand::u8(..) < 24).map(|n| format!("n{n}")).collect();
+                json!({"name": format!("n{n}"), "kind": "k", "after": after, "if_failed": if fastrand::bool() { "run" } else { "cancel" }, "max_attempts": 3})
+            })
+            .collect();
+        ids.push(make(&f, &json!(jobs)).await);
+    }
+    let mut tasks = Vec::new();
+    for n in 0..4 {
+        let (store, worker) = (f.store.clone(), f.worker(&format!("w{n}")).await);
+        tasks.push(tokio::spawn(async move {
+            store.learn_lanes().await.expect("learn");
+            let lanes: Vec<i32> = store.known_lanes().iter().map(|lane| lane.lane).collect();
+            while going() {
+                let claimed = store.claim(worker, &mut QueueScan::default(), &lanes, fastrand::usize(1..9)).await.expect("claim");
+                let reports: Vec<_> = claimed
+                    .jobs
+                    .iter()
+                    .map(|job| {
+                        let outcome = match fastrand::u8(..12) {
+                            0 => Outcome::HandedBack,
+                            1 => Outcome::Failed { error: "no".to_owned(), retry_in: Some(Duration::ZERO) },
+                            2 => failed(),
+                            _ => succeeded("1"),
+                        };
+                        (job.lease, outcome)
+                    })
+                    .collect();
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(..4))).await;
+                store.report(&reports).await.expect("report");
+            }
+        }));
+    }
+    for _ in 0..2 {
+        let (store, ids) = (f.store.clone(), ids.clone());
+        tasks.push(tokio::spawn(async move {
+            while going() {
+                let id = ids[fastrand::usize(..ids.len())];
+                let view = store.workflow(id).await.expect("read").expect("is there");
+                let some = view.jobs[fastrand::usize(..view.jobs.len())].clone();
+                match fastrand::u8(..8) {
+                    0 => drop(store.cancel(some.id).await),
+                    1 | 2 => drop(store.retry(some.id).await),
+                    3 | 4 => match store.retry_workflow(id).await {
+                        Ok(()) | Err(WorkflowError::NothingFailed(_)) => {}
+                        Err(error) => panic!("{error:?}"),
+                    },
+                    5 => drop(store.cancel_workflow(id).await),
+                    _ => {
+                        let standing = view.jobs.iter().filter_map(|job| TaskName::new(&job.name).ok()).collect();
+                        let jobs = json!({"jobs": [{"name": format!("m{}", fastrand::u64(..)), "kind": "k", "after": [some.name]}]});
+                        let tasks = parse_more(jobs.to_string().as_bytes(), &standing).expect("fine");
+                        match store.add_to_workflow(id, &tasks, &Origin::default(), None).await {
+                            Ok(()) | Err(WorkflowError::Over(_) | WorkflowError::Changed(_)) => {}
+                            Err(error) => panic!("{error:?}"),
+                        }
+                    }
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+    f.assert_no_violations().await;
+    // all that is left can run
+    let worker = f.worker("last").await;
+    f.run("update longshore.running set cancel_requested_at = null").await;
+    loop {
+        let leases: Vec<Lease> = f.claim(worker, 100).await.jobs.iter().map(|job| job.lease).collect();
+        if leases.is_empty() {
+            break;
+        }
+        let reports: Vec<_> = leases.into_iter().map(|lease| (lease, succeeded("1"))).collect();
+        f.store.report(&reports).await.expect("report");
+    }
+    for id in ids {
+        let view = f.store.workflow(id).await.expect("read").expect("is there");
+        assert_ne!(view.state, WorkflowState::Running, "{:?}", view.counts);
+        assert!(view.jobs.iter().all(|job| job.state != JobState::Blocked));
+    }
+    f.assert_no_violations().await;
+}
