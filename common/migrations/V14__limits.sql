@@ -21,7 +21,7 @@ comment on column longshore.queues.rate_per is 'in which time as many tokens com
 comment on column longshore.queues.fair is 'whether its concurrency keys take turns';
 comment on column longshore.queues.limits_changed_at is 'when its limits were last changed: more jobs may run than they allow that started before';
 comment on column longshore.queues.settle_limits_at is 'when a claim looks again for running jobs that do not bear limited_queue; null: all do, as a minute after its limits were changed';
-comment on column longshore.queues.limited is 'whether its claims lock this row, and ask longshore.room what there is room for';
+comment on column longshore.queues.limited is 'whether its claims lock this row, and ask longshore.room_for what there is room for';
 comment on column longshore.queues.keyed is 'whether its jobs with a concurrency key (where it is fair, all) wait in held until a claim takes them';
 -- Empty where no queue has such limits: then an enqueue pays one probe of an empty index.
 create index queues_keyed on longshore.queues (queue) where keyed;

@@ -6,7 +6,7 @@
 -- worker does not serve are other index ranges and are never read. claim_1, _4, _16 and _64 differ in the number of arms.
 --
 -- All lanes are of one queue. A paused one gives nothing: a claim that began before the pause may still end after it. One
--- with limits gives nothing at first either; then longshore.room locks it, says for how many there is room (17_limits.sql),
+-- with limits gives nothing at first either; then longshore.room_for locks it, says for how many there is room (17_limits.sql),
 -- and the statement runs again. So queues without limits pay nothing.
 --
 -- p_lease_s: how long the lease lasts unless it is extended; null: as long as the worker's heartbeats. losses: how many

@@ -74,19 +74,33 @@ end $$;
 comment on function longshore.release is 'jobs have ended: let those go that wait for them';
 
 -- What a job gets of those it comes after: {"name": result}, null of one that did not succeed. Results come as they were stored.
-create or replace function longshore.parents_of(p_after bigint[]) returns json language sql stable
-set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off
+-- Of a few parents all are read at once, and nearly always that is it; of many, first how large they are together.
+-- Called for each job that a claim takes, under the claim's settings: its plans are kept, as one function in SQL could not.
+create or replace function longshore.parents_of(p_after bigint[]) returns json language plpgsql stable
 as $$
-  select ('{' || string_agg(to_json(p.task)::text || ': ' ||
-            case when p.result is null then 'null'
-                 when p.bytes > 4194304 then json_build_object('omitted', 'the results of all it comes after are more than 4 MiB together; this one is that of job ' || p.id,
-                                                               'bytes', octet_length(p.result))::text
-                 else p.result end, ', ' order by p.n) || '}')::json
-    from (select u.n, j.id, j.task, f.result::text as result, sum(octet_length(f.result::text)) over () as bytes
-            from unnest(p_after) with ordinality u(id, n)
-           cross join lateral (select i.id, i.task from longshore.job_data i where i.id = u.id offset 0) j
-            left join longshore.finished f on f.id = u.id and f.state = 'succeeded') p
-$$;
+declare
+  v_text text;
+  v_bytes bigint;
+begin
+  if cardinality(p_after) <= 8 then
+    select '{' || string_agg(to_json(j.task)::text || ': ' || coalesce(f.result::text, 'null'), ', ' order by u.n) || '}', sum(octet_length(f.result::text))
+      into v_text, v_bytes
+      from unnest(p_after) with ordinality u(id, n)
+     cross join lateral (select i.id, i.task from longshore.job_data i where i.id = u.id offset 0) j
+      left join lateral (select i.result from longshore.finished i where i.id = u.id and i.state = 'succeeded' offset 0) f on true;
+    if v_bytes is null or v_bytes <= 4194304 then return v_text::json; end if;
+  end if;
+  return (
+    select '{' || string_agg(to_json(p.task)::text || ': ' ||
+              case when p.result is null then 'null'
+                   when p.bytes > 4194304 then json_build_object('omitted', 'the results of all it comes after are more than 4 MiB together; this one is that of job ' || p.id,
+                                                                 'bytes', octet_length(p.result))::text
+                   else p.result end, ', ' order by p.n) || '}'
+      from (select u.n, j.id, j.task, f.result::text as result, sum(octet_length(f.result::text)) over () as bytes
+              from unnest(p_after) with ordinality u(id, n)
+             cross join lateral (select i.id, i.task from longshore.job_data i where i.id = u.id offset 0) j
+              left join lateral (select i.result from longshore.finished i where i.id = u.id and i.state = 'succeeded' offset 0) f on true) p)::json;
+end $$;
 comment on function longshore.parents_of is 'the results of the jobs that a job comes after, by name';
 
 -- Where a job stands, which does not change before this transaction ends: whoever would end it waits. Null: there is no such job.

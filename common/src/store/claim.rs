@@ -38,6 +38,10 @@ const HEADS_1_1: Statement = statement!("find lanes with work", "jobs/heads_1_1.
 const MAX_ARMS: usize = 64;
 /// A claim from the beginning that takes longer than this has met dead rows.
 const SLOW: Duration = Duration::from_millis(5);
+/// What taking one job takes, which says nothing of the sweep.
+const PER_JOB: Duration = Duration::from_micros(20);
+/// The same where the results of others are read for it.
+const PER_JOB_WITH_PARENTS: Duration = Duration::from_micros(200);
 /// Between two sweeps lie so many times what the last one took.
 const SWEEP_SHARE: u32 = 20;
 
@@ -214,15 +218,16 @@ impl Store {
             params.push(&lease_s);
         }
         let rows = self.query(statement, &params).await?;
-        if sweeping {
-            // per job taken, since taking many is slow for a good reason
-            let took = started.elapsed();
-            scan.last_sweep = Some((Instant::now(), took.saturating_sub(Duration::from_micros(20) * u32::try_from(rows.len()).unwrap_or(0))));
-        }
+        let took = started.elapsed();
         // the schema of the version before knows no limits
         let room_in =
             rows.first().and_then(|row| row.try_get::<_, Option<f64>>("again_s").ok().flatten()).map(|s| Duration::try_from_secs_f64(s).unwrap_or_default());
         let mut jobs = rows.into_iter().map(|row| self.leased(&row, room_in.is_some())).collect::<Result<Vec<_>, _>>()?;
+        if sweeping {
+            // per job taken, since taking many is slow for a good reason, and reading parents' results is another
+            let good_reasons = jobs.iter().map(|job| if job.parents.is_some() { PER_JOB_WITH_PARENTS } else { PER_JOB }).sum();
+            scan.last_sweep = Some((Instant::now(), took.saturating_sub(good_reasons)));
+        }
         jobs.sort_unstable_by_key(|job| (job.priority, job.run_at, job.lease.id));
         scan.note(&jobs);
         let more = jobs.len() == n;
