@@ -126,17 +126,21 @@ begin
                      else v_left end;
 
       -- 3. Their best jobs, as many as their keys have room for.
-      with w as materialized (
-        select * from unnest(v_lanes, v_window, v_turns) w(lane, key, turn)
-      ), k as materialized (
-        select d.key, least(v_each, case when p_per_key is null or d.key = '' then v_left else
-                 p_per_key - (select count(*) from longshore.running r where r.limited_queue = p_queue and r.key = d.key)
-                           - (select count(*) from unnest(v_keys) t(key) where t.key = d.key) end) room
-          from (select distinct w.key from w) d
+      -- (grouped and not joined: of hundreds of keys each would be compared with each)
+      with k as materialized (
+        select d.key, d.lanes, d.turns, least(v_each, case when p_per_key is null or d.key = '' then v_left else
+                 p_per_key - d.taken - (select count(*) from longshore.running r where r.limited_queue = p_queue and r.key = d.key) end) room
+          from (select x.key, count(*) filter (where x.lane is null) taken,
+                       array_agg(x.lane) filter (where x.lane is not null) lanes, array_agg(x.turn) filter (where x.lane is not null) turns
+                  from (select w.lane, w.key, w.turn from unnest(v_lanes, v_window, v_turns) w(lane, key, turn)
+                        union all
+                        select null, u.key, null from unnest(v_keys) u(key)) x
+                 group by x.key) d
+         where d.lanes is not null
       ), best as (
-        select h.*, w.turn, k.room, row_number() over (partition by w.key order by h.priority, h.run_at, h.id) nth
-          from w join k using (key) cross join lateral (
-            select i.ctid c, i.priority, i.run_at, i.id from longshore.held i where i.lane = w.lane and i.key = w.key
+        select h.*, w.turn, k.room, row_number() over (partition by k.key order by h.priority, h.run_at, h.id) nth
+          from k cross join unnest(k.lanes, k.turns) w(lane, turn) cross join lateral (
+            select i.ctid c, i.priority, i.run_at, i.id from longshore.held i where i.lane = w.lane and i.key = k.key
              order by i.lane, i.key, i.priority, i.run_at, i.id limit greatest(0, k.room)) h
       ), picked as (
         select b.c from best b where b.nth <= b.room order by case when p_fair then b.nth end, b.turn, b.priority, b.run_at, b.id limit v_left
@@ -153,9 +157,9 @@ begin
       -- 4. What their heads are now: the next job, at the end of the line; none where the key is full or nothing of it waits.
       with k as materialized (
         select d.key, p_per_key is null or d.key = ''
-                   or p_per_key > (select count(*) from longshore.running r where r.limited_queue = p_queue and r.key = d.key)
-                                + (select count(*) from unnest(v_keys) t(key) where t.key = d.key) room
-          from (select distinct w as key from unnest(v_window) w) d
+                   or p_per_key > d.taken + (select count(*) from longshore.running r where r.limited_queue = p_queue and r.key = d.key) room
+          from (select x.key, sum(x.taken) taken
+                  from (select u.key, 0 taken from unnest(v_window) u(key) union all select u.key, 1 from unnest(v_keys) u(key)) x group by x.key) d
       ), n as materialized (
         select l.lane, k.key, h.priority, h.run_at, h.id
           from k cross join unnest(v_all) l(lane)
