@@ -95,9 +95,9 @@ begin
       from h cross join lateral (select l.queue from longshore.lanes l where l.lane = h.lane offset 0) i
      where v_keyed order by i.queue, h.key, h.priority, h.run_at, h.id
   ), b as (
-    insert into longshore.blocked (id, lane, waits) select j.id, j.lane, cardinality(j.after) from j where j.after is not null
+    insert into longshore.blocked (id, lane, waits) select j.id, j.lane, cardinality(j.after) from j where p_workflow is not null and j.after is not null
   ), w as (
-    insert into longshore.edges (parent, child) select p.id, j.id from j cross join unnest(j.after) p(id) where j.after is not null
+    insert into longshore.edges (parent, child) select p.id, j.id from j cross join unnest(j.after) p(id) where p_workflow is not null and j.after is not null
   ), e as (
     insert into longshore.expiring (expires_at, id) select j.expires_at, j.id from j where j.expires_at is not null
   ), l as (
