@@ -2,36 +2,13 @@
 
 use longshore_common::{
     outcome::Outcome,
-    store::{Store, enqueue::Origin, queues::Deleted},
+    store::{enqueue::Origin, queues::Deleted},
 };
 
 use crate::{
-    fixture::{Fixture, in_queue, job, store_at},
+    fixture::{Fixture, HeadStart, in_queue, job, store_at},
     queues::set,
 };
-
-/// Lets the one start before the other who was last too late, so that both win on any machine.
-#[derive(Default)]
-struct HeadStart(i32);
-
-impl HeadStart {
-    /// Waits as long as some statements take, where the first is to be held up.
-    async fn first(&self, store: &Store) {
-        for _ in 0..self.0 {
-            store.ping().await.expect("answers");
-        }
-    }
-
-    async fn second(&self, store: &Store) {
-        for _ in self.0..0 {
-            store.ping().await.expect("answers");
-        }
-    }
-
-    fn next(&mut self, first_has_won: bool) {
-        self.0 = (self.0 + if first_has_won { 1 } else { -1 }).clamp(-20, 20);
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn delete_against_enqueue() {

@@ -2,7 +2,11 @@
 
 mod races;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use longshore_common::{
     job::{JobState, NewWorkflow, QueueName, TaskName, workflow::parse_more},
@@ -19,7 +23,7 @@ use longshore_common::{
 };
 use serde_json::{Value, json};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, HeadStart};
 
 pub async fn make(f: &Fixture, jobs: &Value) -> i64 {
     let new = NewWorkflow::parse(json!({"name": "w", "jobs": jobs}).to_string().as_bytes()).unwrap_or_else(|error| panic!("{jobs}: {error:?}"));
@@ -247,19 +251,25 @@ async fn jobs_are_added_while_it_runs() {
 async fn adding_against_ending() {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;
-    let mut sooner = 0;
+    let (mut sooner, mut head_start) = (0, HeadStart::default());
     for round in 0..150 {
         let id = make(&f, &json!([{"name": "a", "kind": "k"}, {"name": "stay", "kind": "k", "queue": "stay"}])).await;
         let a = next(&f, worker, "a").await;
-        let store = f.store.clone();
-        let ends = tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_micros(fastrand::u64(..4000))).await;
-            store.report(&[(a.lease, Outcome::Succeeded { result: None })]).await.expect("report");
-        });
-        tokio::time::sleep(Duration::from_micros(fastrand::u64(..1500))).await;
-        add(&f, id, &json!([{"name": "b", "kind": "k", "after": ["a"]}])).await.expect("add");
-        sooner += usize::from(ends.is_finished());
-        ends.await.expect("no panic");
+        let done = AtomicBool::new(false);
+        let (ended_first, ()) = tokio::join!(
+            async {
+                head_start.first(&f.store).await;
+                add(&f, id, &json!([{"name": "b", "kind": "k", "after": ["a"]}])).await.expect("add");
+                done.load(Relaxed)
+            },
+            async {
+                head_start.second(&f.store).await;
+                report(&f, a.lease, Outcome::Succeeded { result: None }).await;
+                done.store(true, Relaxed);
+            }
+        );
+        head_start.next(!ended_first);
+        sooner += usize::from(ended_first);
         let b = next(&f, worker, "b").await;
         report(&f, b.lease, Outcome::Succeeded { result: None }).await;
         if round % 30 == 0 {
@@ -268,6 +278,20 @@ async fn adding_against_ending() {
     }
     assert!(sooner > 0 && sooner < 150, "{sooner} of 150 ended first");
     f.assert_no_violations().await;
+}
+
+/// The transaction that ends the parent began before its child was made, so to its own `now()` the child's `run_at` is yet to come.
+#[tokio::test]
+async fn who_began_before_the_child_was_made_releases_it_at_once() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    let id = make(&f, &json!([{"name": "a", "kind": "k"}, {"name": "stay", "kind": "k", "queue": "stay"}])).await;
+    let a = next(&f, worker, "a").await;
+    f.run("begin; select now()").await;
+    add(&f, id, &json!([{"name": "b", "kind": "k", "after": ["a"]}])).await.expect("add");
+    f.run(&format!("select longshore.report(array[{}::bigint], array[{}::bigint], array['succeeded']); commit", a.lease.id, a.lease.lease)).await;
+    stands(&f, id, &[("a", "succeeded"), ("b", "available"), ("stay", "available")]).await;
+    next(&f, worker, "b").await;
 }
 
 /// All parents of one job end at once, in as many transactions as there are connections: it starts once, after the last.

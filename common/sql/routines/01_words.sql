@@ -64,17 +64,19 @@ comment on function longshore.held_under is 'the key under which an available jo
 -- Put jobs that are in no place into one: scheduled, held or ready, by their run_at and their queue's limits. The way in for all that is not the
 -- first enqueue (which does the same in its own statement). p_fingerprints and p_failed_ats are for those that still wait
 -- because they failed; what is ready has no use for them.
+-- By the clock, not by now(): this transaction may have begun before the one that made a job, and have waited for it since.
 drop function if exists longshore.place(bigint[], smallint[]);
 create or replace function longshore.place(p_ids bigint[], p_attempts smallint[], p_fingerprints bigint[] default '{}', p_failed_ats timestamptz[] default '{}')
 returns void language sql as $$
   with u as materialized (
     select j.id, j.run_at, j.lane, j.priority, j.concurrency_key, u.attempt, u.fingerprint, u.failed_at,
-           case when j.run_at <= now() then longshore.held_under(j.lane, j.concurrency_key) end held_under
+           d.due, case when d.due then longshore.held_under(j.lane, j.concurrency_key) end held_under
       from unnest(p_ids, p_attempts, p_fingerprints, p_failed_ats) u(id, attempt, fingerprint, failed_at)
      cross join lateral (select * from longshore.job_data i where i.id = u.id offset 0) j
+     cross join lateral (select j.run_at <= (select clock_timestamp()) as due offset 0) d
   ), s as (
     insert into longshore.scheduled (run_at, id, lane, priority, attempt, fingerprint, failed_at, key)
-    select run_at, id, lane, priority, attempt, fingerprint, failed_at, concurrency_key from u where run_at > now()
+    select run_at, id, lane, priority, attempt, fingerprint, failed_at, concurrency_key from u where not due
   ), h as (
     insert into longshore.held (id, run_at, lane, priority, attempt, key)
     select id, run_at, lane, priority, attempt, held_under from u where held_under is not null
@@ -83,7 +85,7 @@ returns void language sql as $$
     select l.queue, held_under, priority, run_at, id from u join longshore.lanes l using (lane) where held_under is not null
   )
   insert into longshore.ready (id, run_at, lane, priority, attempt, key)
-  select id, run_at, lane, priority, attempt, concurrency_key from u where run_at <= now() and held_under is null
+  select id, run_at, lane, priority, attempt, concurrency_key from u where due and held_under is null
 $$;
 comment on function longshore.place is 'put jobs into scheduled, held or ready';
 
