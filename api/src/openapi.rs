@@ -13,12 +13,14 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream};
-use longshore_common::{program::VERSION, store::events::Event};
+use longshore_common::{metrics::MEDIA_TYPE, program::VERSION, store::events::Event};
 use poem::{Body, IntoResponse, Response, error::ResponseError};
 use poem_openapi::{
     ApiResponse, OpenApi, OpenApiService,
     payload::Payload,
-    registry::{MetaApi, MetaMediaType, MetaOperation, MetaOperationParam, MetaParamIn, MetaPath, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
+    registry::{
+        MetaApi, MetaMediaType, MetaOperation, MetaOperationParam, MetaParamIn, MetaPath, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
+    },
 };
 use serde::Serialize;
 
@@ -99,6 +101,26 @@ impl ApiResponse for EventStream {
     fn register(registry: &mut Registry) {
         Event::register(registry);
     }
+}
+
+/// Prometheus' text format.
+#[derive(Debug)]
+pub struct Exposition(pub String);
+
+impl IntoResponse for Exposition {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(MEDIA_TYPE).body(self.0)
+    }
+}
+
+impl ApiResponse for Exposition {
+    fn meta() -> MetaResponses {
+        let example = "# TYPE longshore_jobs gauge\nlongshore_jobs{queue=\"default\",state=\"available\"} 3\n";
+        let text = MetaSchema { example: Some(example.into()), ..schema::text() };
+        MetaResponses { responses: vec![response(200, "The figures", MEDIA_TYPE, MetaSchemaRef::Inline(Box::new(text)))] }
+    }
+
+    fn register(_: &mut Registry) {}
 }
 
 /// Which problems, besides those of every request, an endpoint may answer with.

@@ -20,6 +20,7 @@ use uuid::Builder;
 use crate::{
     auth::{self, Keys},
     guard::Guard,
+    metrics::{ApiMetrics, Matched},
     problem::{self, ApiError, Cause},
     waiting::AskedWait,
 };
@@ -35,13 +36,14 @@ pub struct EveryRequest<E> {
     inner: E,
     guard: Guard,
     keys: Arc<Keys>,
+    metrics: Arc<ApiMetrics>,
     timeout: Duration,
 }
 
 impl<E: Endpoint<Output = Response>> EveryRequest<E> {
     /// Puts an endpoint behind the guard, the API keys and the time limit.
-    pub fn around(inner: E, guard: Guard, keys: Arc<Keys>, timeout: Duration) -> Self {
-        Self { inner, guard, keys, timeout }
+    pub fn around(inner: E, guard: Guard, keys: Arc<Keys>, metrics: Arc<ApiMetrics>, timeout: Duration) -> Self {
+        Self { inner, guard, keys, metrics, timeout }
     }
 
     /// Lets a request in or not, by its head alone; what it may do goes with it to its route. Returns the name of its key.
@@ -56,9 +58,9 @@ impl<E: Endpoint<Output = Response>> EveryRequest<E> {
         Ok(key)
     }
 
-    async fn answer(&self, request: Request) -> Response {
-        // what it asks to wait comes on top
-        let limit = self.timeout + AskedWait::of(&request);
+    /// What it asks to wait comes on top of the time limit.
+    async fn answer(&self, request: Request, wait: Duration) -> Response {
+        let limit = self.timeout + wait;
         let work = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         match tokio::time::timeout(limit, work).await {
             Ok(Ok(Ok(response))) => response,
@@ -82,14 +84,19 @@ impl<E: Endpoint<Output = Response>> Endpoint for EveryRequest<E> {
         });
         let mut line =
             Line { method: request.method().clone(), uri: request.uri().clone(), client: request.remote_addr().as_socket_addr().copied(), key: None };
+        let matched = Matched::default();
+        request.set_data(matched.clone());
+        let wait = AskedWait::of(&request);
         let mut response = match self.let_in(&mut request) {
             Ok(key) => {
                 line.key = key;
-                self.answer(request).await
+                self.answer(request, wait).await
             }
             Err(error) => error.as_response(),
         };
-        line.write(&response, &id, start.elapsed());
+        let took = start.elapsed();
+        self.metrics.answered(&line.method, &matched, response.status().as_u16(), took, !wait.is_zero());
+        line.write(&response, &id, took);
         response.headers_mut().insert(REQUEST_ID, id);
         Ok(response)
     }
@@ -173,7 +180,7 @@ mod tests {
     fn around<E: Endpoint<Output = Response>>(inner: E) -> EveryRequest<E> {
         let keys = Keys::new(true);
         keys.learn(vec![]);
-        EveryRequest::around(inner, Guard::new(&[]), Arc::new(keys), Duration::from_millis(50))
+        EveryRequest::around(inner, Guard::new(&[]), Arc::new(keys), Arc::default(), Duration::from_millis(50))
     }
 
     #[tokio::test]
@@ -197,7 +204,7 @@ mod tests {
         let reached = make(|request: Request| async move {
             Response::builder().status(if request.data::<Access>().is_some() { 200 } else { 204 }.try_into().expect("a status")).finish()
         });
-        let every = EveryRequest::around(reached, Guard::new(&[]), keys.clone(), Duration::from_secs(1));
+        let every = EveryRequest::around(reached, Guard::new(&[]), keys.clone(), Arc::default(), Duration::from_secs(1));
         let ask = async |path: &'static str| every.get_response(Request::builder().uri(Uri::from_static(path)).finish()).await.status().as_u16();
         assert_eq!((ask("/v1/jobs").await, ask("/").await, ask("/health").await), (503, 204, 204), "the keys are not known yet");
         keys.learn(vec![]);

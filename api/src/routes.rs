@@ -12,6 +12,7 @@ pub mod leases;
 mod list;
 pub mod login;
 pub mod logs;
+pub mod metrics;
 pub mod queue_settings;
 pub mod queues;
 pub mod schedules;
@@ -35,6 +36,7 @@ use serde::Serialize;
 
 use crate::{
     auth::Access,
+    metrics::Matched,
     openapi::{self, Schema},
     problem::ApiError,
     state::State,
@@ -43,9 +45,23 @@ use crate::{
 /// All routes, `/openapi.json` included.
 pub fn routes(state: &Arc<State>) -> Route {
     let (mut table, document) = table(state);
+    let names = names(&document);
     let document = make_sync(move |_| Response::builder().content_type("application/json").body(document.clone()));
     table.insert("/openapi.json".to_owned(), HashMap::from([(Method::GET, document.boxed())]));
-    table.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, Methods(methods)))
+    table.into_iter().fold(Route::new(), |route, (path, of)| {
+        route.at(&path, Methods { path: names.get(&anonymous(&path)).cloned().unwrap_or_else(|| path.as_str().into()), of })
+    })
+}
+
+/// Each path as the document names it, by what it is without names: `/v1/jobs/{id}` by `/v1/jobs/*`.
+fn names(document: &str) -> HashMap<String, Arc<str>> {
+    let document: serde_json::Value = serde_json::from_str(document).unwrap_or_default();
+    document["paths"].as_object().into_iter().flatten().map(|(path, _)| (anonymous(path), path.as_str().into())).collect()
+}
+
+/// The table and the document name parameters differently.
+fn anonymous(path: &str) -> String {
+    path.split('/').map(|part| if part.starts_with([':', '{']) { "*" } else { part }).collect::<Vec<_>>().join("/")
 }
 
 type Table = HashMap<String, HashMap<Method, BoxEndpoint<'static>>>;
@@ -69,6 +85,7 @@ fn table(state: &Arc<State>) -> (Table, String) {
             workflows::WorkflowRoutes(state.clone()),
             workers::WorkerRoutes(state.clone()),
             stats::StatsRoutes(state.clone()),
+            metrics::MetricsRoutes(state.clone()),
             login::LoginRoutes(state.clone()),
             health::HealthRoutes(state.clone()),
         )
@@ -79,12 +96,15 @@ fn table(state: &Arc<State>) -> (Table, String) {
 }
 
 /// The methods of one path. Poem's own says 405 without the header `Allow`.
-struct Methods(HashMap<Method, BoxEndpoint<'static>>);
+struct Methods {
+    path: Arc<str>,
+    of: HashMap<Method, BoxEndpoint<'static>>,
+}
 
 impl Methods {
     fn allowed(&self) -> String {
-        let mut names: Vec<&str> = self.0.keys().map(Method::as_str).collect();
-        if self.0.contains_key(&Method::GET) {
+        let mut names: Vec<&str> = self.of.keys().map(Method::as_str).collect();
+        if self.of.contains_key(&Method::GET) {
             names.push("HEAD");
         }
         names.sort_unstable();
@@ -96,9 +116,12 @@ impl Endpoint for Methods {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
+        if let Some(matched) = request.data::<Matched>() {
+            matched.is(&self.path);
+        }
         // what HEAD gets is what GET gets; the server leaves the body out
         let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };
-        match self.0.get(method) {
+        match self.of.get(method) {
             Some(endpoint) => endpoint.call(request).await,
             None => Err(ApiError::MethodNotAllowed { allowed: self.allowed() }.into()),
         }
@@ -181,8 +204,6 @@ mod tests {
     async fn every_route_is_in_the_document_with_its_answers() {
         let (table, document) = table(&state());
         let document: serde_json::Value = serde_json::from_str(&document).expect("JSON");
-        // the table and the document name parameters differently
-        let anonymous = |path: &str| path.split('/').map(|part| if part.starts_with([':', '{']) { "*" } else { part }).collect::<Vec<_>>().join("/");
         let described: HashMap<String, &serde_json::Value> =
             document["paths"].as_object().expect("is an object").iter().map(|(path, operations)| (anonymous(path), operations)).collect();
         for (path, methods) in table {

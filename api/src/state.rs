@@ -13,7 +13,9 @@ use tokio::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{auth::Keys, body::Budget, feed::Feed, live_queues::LiveQueues, problem::ApiError, pull::Pull, stats::LastStats, waiting::Waiting};
+use crate::{
+    auth::Keys, body::Budget, feed::Feed, live_queues::LiveQueues, metrics::ApiMetrics, problem::ApiError, pull::Pull, stats::LastStats, waiting::Waiting,
+};
 
 /// Bytes that the bodies of single jobs may take together.
 const JOB_BODIES: usize = 64 * 1024 * 1024;
@@ -39,6 +41,8 @@ pub struct State {
     pub feed: Arc<Feed>,
     /// Figures for dashboards.
     pub stats: LastStats,
+    /// What is counted for Prometheus.
+    pub metrics: Arc<ApiMetrics>,
     /// The API keys.
     pub keys: Arc<Keys>,
     /// For bodies of single jobs.
@@ -59,6 +63,7 @@ impl State {
             pull: Arc::new(Pull::new(stop.clone())),
             feed: Arc::new(Feed::new(stop.clone())),
             stats: LastStats::default(),
+            metrics: Arc::default(),
             keys: Arc::new(keys),
             job_bodies: Budget::of(JOB_BODIES),
             batch_bodies: Budget::of(BATCH_BODIES),

@@ -11,6 +11,7 @@ pub mod job;
 pub mod json;
 pub mod key;
 pub mod log;
+pub mod metrics;
 pub mod notes;
 pub mod outcome;
 pub mod program;

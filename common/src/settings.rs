@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use self::handlers::{CommandSettings, HandlerSettings, HttpSettings};
-use self::values::{check_url, length, list, networks, number, parse_queues};
+use self::values::{address, check_url, length, list, networks, number, parse_queues};
 use crate::job::{Kind, QueueName};
 
 /// One setting: where it is found in the file, its default, and what it means.
@@ -51,6 +51,11 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting { key: "worker.grace", default: "25s", meaning: "how long running jobs may go on after SIGTERM, 0s to 1h" },
     Setting { key: "worker.poll", default: "200ms", meaning: "how often to look for work where no notification comes, 10ms to 1m" },
+    Setting {
+        key: "worker.listen",
+        default: "",
+        meaning: "address on which the worker answers /livez, /readyz and /metrics, to anybody; port 0 takes a free one, named in the log line \"listening\"",
+    },
     Setting { key: "worker.builtins", default: "echo,sleep,fail", meaning: "built-in kinds to serve, separated by commas" },
     Setting {
         key: "worker.allow",
@@ -114,6 +119,8 @@ pub struct WorkerSettings {
     pub grace: Duration,
     /// How often to look for work where no notification comes.
     pub poll: Duration,
+    /// Where it answers probes and Prometheus; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
     /// Built-in kinds.
     pub builtins: Vec<String>,
     /// Networks in which services may be called although they are not public.
@@ -186,7 +193,7 @@ impl Settings {
                 pool: values.require("database.pool", |v| number(v, 2, 1000))?,
             },
             api: ApiSettings {
-                listen: values.require("api.listen", |v| v.parse().map_err(|_| "must be an address such as 127.0.0.1:8000 or [::]:8000".to_owned()))?,
+                listen: values.require("api.listen", address)?,
                 open: values.require("api.open", |v| v.parse().map_err(|_| "must be true or false".to_owned()))?,
                 hosts: list(&text("api.hosts")?),
                 timeout: values.require("api.timeout", |v| length(v, "100ms", "5m"))?,
@@ -196,6 +203,7 @@ impl Settings {
                 lease: values.require("worker.lease", |v| length(v, "5s", "1h"))?,
                 grace: values.require("worker.grace", |v| length(v, "0s", "1h"))?,
                 poll: values.require("worker.poll", |v| length(v, "10ms", "1m"))?,
+                listen: values.get("worker.listen", address)?,
                 builtins: values.require("worker.builtins", |v| Ok(list(v)))?,
                 allow: values.get("worker.allow", networks)?.unwrap_or_default(),
                 handlers,
@@ -340,10 +348,16 @@ fn meant(key: &str, spell: impl Fn(&str) -> String) -> String {
 
 impl std::fmt::Display for QueueShare {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.pattern {
-            QueuePattern::Named(name) => write!(f, "{name}={}", self.slots),
-            QueuePattern::Other => write!(f, "*={}", self.slots),
-        }
+        write!(f, "{}={}", self.pattern, self.slots)
+    }
+}
+
+impl std::fmt::Display for QueuePattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Named(name) => name,
+            Self::Other => "*",
+        })
     }
 }
 

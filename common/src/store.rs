@@ -159,6 +159,17 @@ impl Store {
         self.0.health.back_for()
     }
 
+    /// Whether the database is there, as far as this process knows.
+    pub fn is_there(&self) -> bool {
+        !self.0.health.is_away()
+    }
+
+    /// The pool's connections.
+    pub fn connections(&self) -> Connections {
+        let status = self.0.pool.status();
+        Connections { used: status.size.saturating_sub(status.available), idle: status.available, max: status.max_size, waiting: status.waiting }
+    }
+
     /// Notes whether the database is there, and says so when that changes.
     fn saw<T>(&self, began: Instant, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
@@ -168,6 +179,19 @@ impl Store {
         }
         result
     }
+}
+
+/// Connections of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// At work.
+    pub used: usize,
+    /// Open, and not at work.
+    pub idle: usize,
+    /// At most.
+    pub max: usize,
+    /// Who waits for one.
+    pub waiting: usize,
 }
 
 /// A connection that is at work. Whoever drops it in the middle (a timeout, a caller that has gone) leaves something going

@@ -30,4 +30,5 @@ mod push;
 mod system;
 mod under_fire;
 mod who_is_let_in;
+mod workers_answer_probes;
 mod workflows_go_on;

@@ -24,6 +24,7 @@ mod leases;
 mod limits;
 mod lists;
 mod logs;
+mod metrics;
 mod openapi;
 mod problems;
 mod queues_settings;

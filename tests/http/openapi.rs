@@ -209,6 +209,7 @@ async fn every_operation_has_an_example_and_its_problems() {
             let expected = match path {
                 _ if is_problem => "application/problem+json",
                 "/v1/events" => "text/event-stream",
+                "/metrics" => "text/plain; version=0.0.4",
                 _ => "application/json",
             };
             let mut types: Vec<&str> = content.keys().map(String::as_str).collect();

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     handler::Handlers,
+    metrics::WorkerMetrics,
     presence::Polled,
     running::{Claimed as Started, Running},
     slots::{Room, Slot, Slots},
@@ -70,6 +71,7 @@ pub(crate) struct Fetcher {
     pub running: Running,
     pub poll: Duration,
     pub polled: Polled,
+    pub metrics: WorkerMetrics,
 }
 
 /// What the loop remembers between two looks.
@@ -253,11 +255,13 @@ impl Fetcher {
 
     async fn claim(&self, known: &mut Known, name: String, n: usize, stop: &CancellationToken) -> Result<(), StoreError> {
         let Some(queue) = known.queues.get_mut(&name) else { return Ok(()) };
+        let began = Instant::now();
         let claimed = async {
             let (lanes, n) = self.lanes_with_room(queue, n).await?;
             self.store.claim(self.worker, &mut queue.scan, &lanes, n).await
         }
         .await;
+        self.metrics.claimed(began.elapsed());
         self.polled.now();
         let claimed = match claimed {
             Ok(claimed) => claimed,

@@ -46,14 +46,16 @@ pub mod handler;
 pub mod handlers;
 pub mod job;
 mod job_log;
+pub mod metrics;
 mod notes;
 mod presence;
+mod probe;
 mod report;
 mod running;
 mod slots;
 pub mod testing;
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use longshore_common::{
     duties,
@@ -84,9 +86,11 @@ use crate::{
     apart::Apart,
     fetch::Fetcher,
     handler::desk::{Database, Desk},
+    metrics::WorkerMetrics,
     notes::Notebook,
     presence::Polled,
-    report::Unreported,
+    probe::Probe,
+    report::{Reporter, Unreported},
     running::{Ground, Running},
     slots::Slots,
 };
@@ -122,6 +126,15 @@ pub enum WorkerError {
     /// The thread that leases and reports could not be started.
     #[error("the worker's own thread could not be started")]
     Thread(#[source] io::Error),
+    /// Nobody may listen there, or somebody does.
+    #[error("cannot listen on {address} (LONGSHORE_WORKER__LISTEN)")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// In a process that was started to run one attempt: the line to its worker is broken.
     #[error("this process was to run one attempt for a worker, which does not answer")]
     Apart(#[source] io::Error),
@@ -135,7 +148,7 @@ impl Failure for WorkerError {
         match self {
             Self::Setting(_) => Exit::Usage,
             Self::SchemaTooNew(_) => Exit::SchemaTooNew,
-            Self::Store(_) | Self::Panicked(_) | Self::Thread(_) | Self::Apart(_) | Self::NotAlive => Exit::Failed,
+            Self::Store(_) | Self::Panicked(_) | Self::Thread(_) | Self::Listen { .. } | Self::Apart(_) | Self::NotAlive => Exit::Failed,
         }
     }
 }
@@ -184,12 +197,17 @@ async fn work(settings: &Settings, handlers: &Handlers, handlers_run_on: Handle,
     let queues = settings.worker.queues.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let kinds = handlers.kinds().map(ToString::to_string).collect::<Vec<_>>().join(",");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), queues, kinds, database = store.shown(), "longshore-worker starts");
+    let metrics = WorkerMetrics::new();
+    if let Some(address) = settings.worker.listen {
+        let listener = probe::listen(address).await.map_err(|source| WorkerError::Listen { address, source })?;
+        tokio::spawn(Probe { store: store.clone(), metrics: metrics.clone() }.serve(listener, stop.clone()));
+    }
     if !wait_for_schema(&store, &stop).await? {
         return Ok(());
     }
     let waker = Waker::start(&store);
     let database = Database::new(store.clone(), waker.clone(), settings.database.pool);
-    let worker = Worker { settings, store: &store, waker: &waker, handlers, handlers_run_on, database };
+    let worker = Worker { settings, store: &store, waker: &waker, handlers, handlers_run_on, database, metrics };
     let duties = tokio::spawn(duties::run(store.clone(), waker.clone(), settings.worker.poll, stop.clone()));
     while !stop.is_cancelled() {
         let registration = presence::registration(&settings.worker, handlers);
@@ -215,6 +233,7 @@ struct Worker<'a> {
     handlers: &'a Handlers,
     handlers_run_on: Handle,
     database: Database,
+    metrics: WorkerMetrics,
 }
 
 /// What `longshore-worker health` asks: is a worker of this host alive?
@@ -264,11 +283,13 @@ impl Worker<'_> {
             apart: Arc::new(Apart(Arc::new(settings.database.clone()))),
         };
         let running = Running::new(reports, unreported.clone(), ground);
+        self.metrics.watch(slots.clone(), running.watched());
         let give_up = CancellationToken::new();
         let write_until = CancellationToken::new();
         let _stop_writing = write_until.clone().drop_guard();
         tokio::spawn(notebook.clone().write(write_until));
-        let reporter = tokio::spawn(report::run(store.clone(), waker.clone(), slots.clone(), received, unreported, notebook, give_up.clone()));
+        let reporter = Reporter { store: store.clone(), waker: waker.clone(), slots: slots.clone(), unreported, notebook, metrics: self.metrics.clone() };
+        let reporter = tokio::spawn(reporter.run(received, give_up.clone()));
         let (fetch_until, beat_until) = (stop.child_token(), CancellationToken::new());
         let fetcher = Fetcher {
             store: store.clone(),
@@ -278,6 +299,7 @@ impl Worker<'_> {
             running: running.clone(),
             poll: settings.worker.poll,
             polled: polled.clone(),
+            metrics: self.metrics.clone(),
         };
         let fetching = tokio::spawn(fetcher.run(store.listen(Channel::Work, fetch_until.clone()), fetch_until.clone()));
 

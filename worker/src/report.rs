@@ -4,6 +4,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use longshore_common::{
@@ -13,13 +14,14 @@ use longshore_common::{
         Store,
         claim::{Lease, LeasedJob},
         listen::Waker,
+        report::Reported,
         until_available,
     },
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{job_log::JobLog, notes::Notebook, slots::Slots};
+use crate::{job_log::JobLog, metrics::WorkerMetrics, notes::Notebook, slots::Slots};
 
 /// Outcomes a statement at most.
 const BATCH: usize = 1000;
@@ -47,6 +49,11 @@ impl Unreported {
         self.leases().contains(&lease)
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.leases().len()
+    }
+
     fn leases(&self) -> std::sync::MutexGuard<'_, HashSet<Lease>> {
         self.0.lock().expect("no panic while held")
     }
@@ -55,86 +62,109 @@ impl Unreported {
 /// An attempt that has ended here.
 #[derive(Debug)]
 pub(crate) struct Report {
-    pub job: Arc<LeasedJob>,
+    pub lease: Lease,
+    pub attempt: Attempt,
     pub outcome: Outcome,
 }
 
-/// Records outcomes until all senders are gone and everything is stored, or `give_up` is cancelled. Returns how many
-/// could not be stored.
-pub(crate) async fn run(
-    store: Store,
-    waker: Waker,
-    slots: Arc<Slots>,
-    mut reports: mpsc::Receiver<Report>,
-    unreported: Unreported,
-    notebook: Notebook,
-    give_up: CancellationToken,
-) -> usize {
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut log = JobLog::default();
-    loop {
-        // a handler that blocks its thread keeps the channel open: then `give_up` ends it
-        let came = tokio::select! {
-            biased;
-            came = reports.recv_many(&mut batch, BATCH) => came,
-            () = give_up.cancelled() => 0,
-        };
-        if came == 0 {
-            return 0;
-        }
-        let (jobs, outcomes): (Vec<Arc<LeasedJob>>, Vec<(Lease, Outcome)>) = batch.drain(..).map(|r| (r.job.clone(), (r.job.lease, r.outcome))).unzip();
-        let report = async || {
-            notebook.write_of(outcomes.iter().map(|(lease, _)| *lease)).await;
-            store.report(&outcomes).await
-        };
-        match until_available(&give_up, report).await {
-            Some(Ok(reported)) => {
-                notebook.forget(&outcomes);
-                unreported.remove(outcomes.iter().map(|(lease, _)| *lease));
-                let mut states = reported.states;
-                reported.released.iter().for_each(|queue| waker.wake(queue));
-                if reported.watched {
-                    waker.ended(states.iter().filter(|(_, state)| state.is_finished()).map(|(lease, _)| lease.id));
-                }
-                states.sort_unstable_by_key(|(lease, _)| *lease);
-                jobs.iter().filter(|job| job.limited).for_each(|job| slots.ended_in(&job.lane.queue));
-                for (job, (lease, outcome)) in jobs.iter().zip(&outcomes) {
-                    if reported.stale.contains(lease) {
-                        tracing::warn!(job.id = lease.id, kind = %job.lane.kind, attempt = job.attempt,
-                            "the lease was lost before this attempt ended, so its outcome does not count: the job was given to another worker, or ended otherwise");
-                        continue;
-                    }
-                    let state = states.binary_search_by_key(lease, |(lease, _)| *lease).ok().map(|at| states[at].1);
-                    if state == Some(JobState::Available) {
-                        waker.wake(&job.lane.queue);
-                    }
-                    log.ended(job, outcome, state);
-                }
+/// What was tried.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub job: Arc<LeasedJob>,
+    /// For how long.
+    pub ran: Duration,
+}
+
+/// Records outcomes.
+pub(crate) struct Reporter {
+    pub store: Store,
+    pub waker: Waker,
+    pub slots: Arc<Slots>,
+    pub unreported: Unreported,
+    pub notebook: Notebook,
+    pub metrics: WorkerMetrics,
+}
+
+impl Reporter {
+    /// Records outcomes until all senders are gone and everything is stored, or `give_up` is cancelled. Returns how many
+    /// could not be stored.
+    pub async fn run(self, mut reports: mpsc::Receiver<Report>, give_up: CancellationToken) -> usize {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut log = JobLog::default();
+        loop {
+            // a handler that blocks its thread keeps the channel open: then `give_up` ends it
+            let came = tokio::select! {
+                biased;
+                came = reports.recv_many(&mut batch, BATCH) => came,
+                () = give_up.cancelled() => 0,
+            };
+            if came == 0 {
+                return 0;
             }
-            Some(Err(error)) if outcomes.len() > 1 => {
-                // one of them is at fault: each on its own, so that only that one is lost
-                tracing::error!(error = longshore_common::log::chain(&error), "recording {} outcomes failed; trying them one by one", outcomes.len());
-                for (job, outcome) in jobs.iter().zip(outcomes) {
-                    one(&store, &unreported, &give_up, job, outcome).await;
+            let (attempts, outcomes): (Vec<Attempt>, Vec<(Lease, Outcome)>) =
+                batch.drain(..).map(|Report { lease, attempt, outcome }| (attempt, (lease, outcome))).unzip();
+            let began = Instant::now();
+            let report = async || {
+                self.notebook.write_of(outcomes.iter().map(|(lease, _)| *lease)).await;
+                self.store.report(&outcomes).await
+            };
+            match until_available(&give_up, report).await {
+                Some(Ok(reported)) => {
+                    self.metrics.reported(began.elapsed());
+                    self.recorded(reported, &attempts, &outcomes, &mut log);
                 }
-            }
-            Some(Err(error)) => refused(&jobs[0], &error),
-            None => {
-                let mut lost = outcomes.len();
-                while let Ok(_left) = reports.try_recv() {
-                    lost += 1;
+                Some(Err(error)) if outcomes.len() > 1 => {
+                    // one of them is at fault: each on its own, so that only that one is lost
+                    tracing::error!(error = longshore_common::log::chain(&error), "recording {} outcomes failed; trying them one by one", outcomes.len());
+                    for (attempt, outcome) in attempts.iter().zip(outcomes) {
+                        self.one(&give_up, &attempt.job, outcome).await;
+                    }
                 }
-                return lost;
+                Some(Err(error)) => refused(&attempts[0].job, &error),
+                None => {
+                    let mut lost = outcomes.len();
+                    while let Ok(_left) = reports.try_recv() {
+                        lost += 1;
+                    }
+                    return lost;
+                }
             }
         }
     }
-}
 
-async fn one(store: &Store, unreported: &Unreported, give_up: &CancellationToken, job: &LeasedJob, outcome: (Lease, Outcome)) {
-    match until_available(give_up, || store.report(std::slice::from_ref(&outcome))).await {
-        Some(Ok(_)) => unreported.remove([outcome.0]),
-        Some(Err(error)) => refused(job, &error),
-        None => {}
+    /// The database has them: tells whom it concerns.
+    fn recorded(&self, reported: Reported, attempts: &[Attempt], outcomes: &[(Lease, Outcome)], log: &mut JobLog) {
+        self.notebook.forget(outcomes);
+        self.unreported.remove(outcomes.iter().map(|(lease, _)| *lease));
+        let mut states = reported.states;
+        reported.released.iter().for_each(|queue| self.waker.wake(queue));
+        if reported.watched {
+            self.waker.ended(states.iter().filter(|(_, state)| state.is_finished()).map(|(lease, _)| lease.id));
+        }
+        states.sort_unstable_by_key(|(lease, _)| *lease);
+        attempts.iter().filter(|attempt| attempt.job.limited).for_each(|attempt| self.slots.ended_in(&attempt.job.lane.queue));
+        for (Attempt { job, ran }, (lease, outcome)) in attempts.iter().zip(outcomes) {
+            let too_late = reported.stale.contains(lease);
+            self.metrics.ended(job, outcome, *ran, too_late);
+            if too_late {
+                tracing::warn!(job.id = lease.id, kind = %job.lane.kind, attempt = job.attempt,
+                    "the lease was lost before this attempt ended, so its outcome does not count: the job was given to another worker, or ended otherwise");
+                continue;
+            }
+            let state = states.binary_search_by_key(lease, |(lease, _)| *lease).ok().map(|at| states[at].1);
+            if state == Some(JobState::Available) {
+                self.waker.wake(&job.lane.queue);
+            }
+            log.ended(job, outcome, state);
+        }
+    }
+
+    async fn one(&self, give_up: &CancellationToken, job: &LeasedJob, outcome: (Lease, Outcome)) {
+        match until_available(give_up, || self.store.report(std::slice::from_ref(&outcome))).await {
+            Some(Ok(_)) => self.unreported.remove([outcome.0]),
+            Some(Err(error)) => refused(job, &error),
+            None => {}
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -31,7 +31,7 @@ use crate::{
         AnyHandler, Context,
         desk::{Completed, Desk},
     },
-    report::{Report, Unreported},
+    report::{Attempt, Report, Unreported},
     slots::Slot,
 };
 
@@ -47,6 +47,7 @@ const CANCELLED_EVERY: Duration = Duration::from_millis(600);
 #[derive(Debug)]
 struct Entry {
     job: Arc<LeasedJob>,
+    began: Instant,
     deadline: Option<Instant>,
     cancellation: CancellationToken,
     completed: Completed,
@@ -75,6 +76,19 @@ pub(crate) struct Ground {
 #[derive(Debug, Clone)]
 pub(crate) struct Running(Arc<Inner>);
 
+/// Running attempts, to be counted: the reporter ends when nobody else has the table any more.
+#[derive(Debug)]
+pub(crate) struct Watched(Weak<Inner>);
+
+impl Watched {
+    /// How many run, and of how many the outcome is not recorded yet.
+    pub fn counts(&self) -> (usize, usize) {
+        let Some(inner) = self.0.upgrade() else { return (0, 0) };
+        let running = Running(inner);
+        (running.count(), running.0.unreported.count())
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     entries: Mutex<HashMap<Lease, Entry>>,
@@ -87,6 +101,11 @@ struct Inner {
 impl Running {
     pub fn new(reports: mpsc::Sender<Report>, unreported: Unreported, ground: Ground) -> Self {
         Self(Arc::new(Inner { entries: Mutex::default(), ended: Notify::new(), reports, unreported, ground }))
+    }
+
+    /// The table, for who only counts.
+    pub fn watched(&self) -> Watched {
+        Watched(Arc::downgrade(&self.0))
     }
 
     /// Whether the worker still has this lease in hand: its attempt runs, or its report is still to come.
@@ -112,7 +131,15 @@ impl Running {
                 completed: Completed::default(),
                 desk: self.0.ground.desk.clone(),
             };
-            let entry = Entry { job: job.clone(), deadline, cancellation: cancellation.clone(), completed: context.completed.clone(), task: None, slot };
+            let entry = Entry {
+                job: job.clone(),
+                began: Instant::now(),
+                deadline,
+                cancellation: cancellation.clone(),
+                completed: context.completed.clone(),
+                task: None,
+                slot,
+            };
             self.entries().insert(lease, entry);
             if job.losses >= LOSSES_TO_RUN_APART && handler.is_dangerous() {
                 // the process is a child of this thread
@@ -270,7 +297,7 @@ impl Running {
             }
             None => outcome,
         };
-        let _ = self.0.reports.send(Report { job: entry.job, outcome }).await; // the reporter outlives all attempts
+        let _ = self.0.reports.send(Report { lease: entry.job.lease, attempt: Attempt { job: entry.job, ran: entry.began.elapsed() }, outcome }).await; // the reporter outlives all attempts
         drop(entry.slot);
         self.0.ended.notify_waiters();
     }

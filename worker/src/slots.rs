@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct Room {
     free: AtomicUsize,
+    total: usize,
     freed: Arc<Notify>,
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct Slots {
 impl Slots {
     pub fn new(shares: &[QueueShare], limits: impl IntoIterator<Item = (Kind, usize)>) -> Self {
         let freed = Arc::new(Notify::new());
-        let room = |n| Arc::new(Room { free: AtomicUsize::new(n), freed: freed.clone() });
+        let room = |n| Arc::new(Room { free: AtomicUsize::new(n), total: n, freed: freed.clone() });
         Self {
             total: shares.iter().map(|s| s.slots).sum(),
             shares: shares.iter().map(|s| (s.pattern.clone(), room(s.slots))).collect(),
@@ -63,6 +64,11 @@ impl Slots {
     /// Slots in all.
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// Of each entry of `worker.queues` its name, how many slots are taken, and how many there are.
+    pub fn use_of_each(&self) -> impl Iterator<Item = (String, usize, usize)> {
+        self.shares.iter().map(|(pattern, room)| (pattern.to_string(), room.total.saturating_sub(room.free()), room.total))
     }
 
     /// A job of a queue with limits has ended, and its report is stored: there may be room for another.

@@ -1,6 +1,9 @@
 //! How the text of a setting is read; what is wrong is said in words that follow the text.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -9,6 +12,10 @@ use crate::{duration, job::QueueName};
 
 pub(super) fn check_url(text: &str) -> Result<String, String> {
     crate::store::connect::parse(text).map(|_| text.to_owned())
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an address such as 127.0.0.1:8000 or [::]:8000".to_owned())
 }
 
 pub(super) fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {

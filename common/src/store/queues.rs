@@ -86,6 +86,20 @@ impl Counts {
         *counted += 1;
     }
 
+    /// Each state's word with its count.
+    pub fn each(&self) -> [(&'static str, i64); 8] {
+        [
+            (JobState::Scheduled.word(), self.scheduled),
+            (JobState::Available.word(), self.available),
+            (JobState::Running.word(), self.running),
+            (JobState::Retryable.word(), self.retryable),
+            (JobState::Blocked.word(), self.blocked),
+            (JobState::Succeeded.word(), self.succeeded),
+            (JobState::Failed.word(), self.failed),
+            (JobState::Cancelled.word(), self.cancelled),
+        ]
+    }
+
     /// Adds those of another queue.
     pub(super) fn add(&mut self, other: &Self) {
         self.scheduled += other.scheduled;

@@ -12,6 +12,7 @@ use super::{
 };
 
 const ACTIVITY: Statement = statement!("read what happened lately", "stats/activity.sql");
+const UNHANDLED: Statement = statement!("look for jobs that nobody can run", "stats/unhandled.sql");
 const TIME: Statement = statement!("ask for the time", "stats/time.sql");
 
 /// All figures, and what those of some queues are made of.
@@ -21,6 +22,18 @@ pub struct Sample {
     queues: Vec<(QueueStats, Spells)>,
     /// What each live worker serves: names of queues, `*` for every other one.
     workers: Vec<Vec<String>>,
+    unhandled: Vec<Unhandled>,
+}
+
+/// Waiting jobs of a kind for which no live worker of their queue has a handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unhandled {
+    /// Where they wait.
+    pub queue: String,
+    /// What they are.
+    pub kind: String,
+    /// How many, counted to 1,000.
+    pub jobs: i64,
 }
 
 /// Waits and runs of a queue's newest finished jobs, in seconds.
@@ -126,11 +139,18 @@ impl Store {
             let (rates, spells) = activity.remove(&queue.name).unwrap_or_default();
             (QueueStats::of(queue, rates, &spells), spells)
         });
-        Ok(Sample { at, queues: queues.collect(), workers })
+        let queues = queues.collect();
+        let unhandled = self.query(UNHANDLED, &[]).await?.iter().map(|row| Unhandled { queue: row.get(0), kind: row.get(1), jobs: row.get(2) }).collect();
+        Ok(Sample { at, queues, workers, unhandled })
     }
 }
 
 impl Sample {
+    /// Jobs that nobody can run, of the queues that `reaches` says yes to; 200 kinds at most.
+    pub fn unhandled(&self, reaches: impl Fn(&str) -> bool) -> impl Iterator<Item = &Unhandled> {
+        self.unhandled.iter().filter(move |unhandled| reaches(&unhandled.queue))
+    }
+
     /// The figures of the queues that `reaches` says yes to.
     pub fn of(&self, reaches: impl Fn(&str) -> bool) -> Stats {
         let shown: Vec<&(QueueStats, Spells)> = self.queues.iter().filter(|(queue, _)| reaches(&queue.name)).collect();
@@ -156,8 +176,8 @@ impl QueueStats {
 }
 
 impl Totals {
-    /// Adds what can be added.
-    fn add(&mut self, other: &Self) {
+    /// Adds what can be added; latencies cannot.
+    pub fn add(&mut self, other: &Self) {
         self.counts.add(&other.counts);
         self.estimated |= other.estimated;
         self.oldest_available_age = [self.oldest_available_age, other.oldest_available_age].into_iter().flatten().reduce(f64::max);
@@ -215,7 +235,7 @@ mod tests {
         };
         let queues = vec![queue("a", 1, Some(3.0), &[1.0, 2.0]), queue("b", 2, None, &[9.0]), queue("c", 10, Some(50.0), &[])];
         let workers = vec![vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()], vec!["*".to_owned()]];
-        let sample = Sample { at: Timestamp::UNIX_EPOCH, queues, workers };
+        let sample = Sample { at: Timestamp::UNIX_EPOCH, queues, workers, unhandled: Vec::new() };
         let all = sample.of(|_| true).totals;
         assert_eq!((all.counts.available, all.counts.failed, all.workers, all.estimated), (13, 26, 3, true));
         assert_eq!((all.oldest_available_age, all.latency.wait.p99, all.latency.run.p50, all.rates.enqueued), (Some(50.0), Some(9.0), None, 1.5));
