@@ -254,3 +254,30 @@ async fn everything_at_once() {
     let lost = f.count("longshore.attempts where outcome = 'lost'").await;
     assert!(lost > 10, "workers died with jobs in their hands: {lost}");
 }
+
+/// A job and its history are of one moment: what runs has an attempt that has not ended, and what has ended has none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_job_is_read_as_it_was_at_one_moment() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    let (mut running, mut ended) = (0, 0);
+    for _ in 0..150 {
+        let lease = f.leased(worker, job("echo")).await;
+        let reads = async {
+            let mut seen = Vec::new();
+            for _ in 0..6 {
+                seen.push(f.store.job_with_history(lease.id).await.expect("read").expect("is there"));
+            }
+            seen
+        };
+        let outcome = [(lease, Outcome::Succeeded { result: None })];
+        let (seen, reported) = tokio::join!(reads, f.store.report(&outcome));
+        reported.expect("report");
+        for (job, history) in seen {
+            let [attempt] = &history[..] else { panic!("{history:?}") };
+            assert_eq!(job.state == JobState::Running, attempt.outcome.is_none(), "{job:?} {attempt:?}");
+            *(if job.state == JobState::Running { &mut running } else { &mut ended }) += 1;
+        }
+    }
+    assert!(running > 0 && ended > 0, "{running} reads before the report, {ended} after");
+}

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio_postgres::Row;
+use serde::Deserialize;
+use tokio_postgres::{Row, types::Json};
 
 use super::{
     Statement, Store, StoreError, field,
@@ -17,7 +18,7 @@ use crate::{
 };
 
 const GET: Statement = statement!("read a job", "jobs/get.sql");
-const HISTORY: Statement = statement!("read the history of a job", "jobs/history.sql");
+const GET_WITH_HISTORY: Statement = statement!("read a job and its attempts", "jobs/get_with_history.sql");
 const ID_AT: Statement = statement!("find the jobs of a time", "jobs/id_at.sql");
 
 /// How long a page is looked for.
@@ -63,16 +64,11 @@ impl Store {
     /// # Errors
     /// Where the database is away.
     pub async fn job_with_history(&self, id: i64) -> Result<Option<(JobView, Vec<AttemptView>)>, StoreError> {
-        self.bounded("read a job", async {
-            let connection = self.connection("read a job").await?;
-            // pipelined: two statements, one round trip; a job that moves between them shows in one place or the other
-            let read = futures_util::future::try_join(query_on(&*connection, GET, &[&id]), query_on(&*connection, HISTORY, &[&id])).await;
-            let (job, history) = connection.settle(read)?;
-            let Some(row) = job.first() else { return Ok(None) };
-            let history = history.iter().map(|row| attempt(id, row)).collect::<Result<_, _>>()?;
-            Ok(Some((view(row, Fields { args: true, result: true })?, history)))
-        })
-        .await
+        let rows = self.query(GET_WITH_HISTORY, &[&id]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let history: Option<Json<Vec<Past>>> = field(row, "history", "attempts", id)?;
+        let history = history.map_or_else(Vec::new, |history| history.0).into_iter().map(|past| past.view(id)).collect::<Result<_, _>>()?;
+        Ok(Some((view(row, Fields { args: true, result: true })?, history)))
     }
 
     /// Jobs by filter, newest first, with ids below `before`.
@@ -145,7 +141,7 @@ pub(super) async fn job_on<C: deadpool_postgres::GenericClient>(transaction: &C,
     rows.first().map(|row| view(row, Fields { args: true, result: true })).transpose()
 }
 
-/// The columns of the view that [`view`] reads, in its order; `sql/jobs/get.sql` and `some.sql` name the same.
+/// The columns of the view that [`view`] reads, in its order; `sql/jobs/get.sql`, `get_with_history.sql` and `some.sql` name the same.
 pub(super) const COLUMNS: &str = "id, kind, queue, state::text, args, priority, run_at, expires_at, attempt, max_attempts, timeout::float8, tags, meta, unique_key, \
                        concurrency_key, progress, checkpoint, result, error, worker, enqueued_by, request_id, created_at, started_at, finished_at, cancel_requested_at, schedule, scheduled_for, workflow_id";
 
@@ -186,14 +182,26 @@ pub(super) fn view(row: &Row, fields: Fields) -> Result<JobView, StoreError> {
     })
 }
 
-fn attempt(id: i64, row: &Row) -> Result<AttemptView, StoreError> {
-    let outcome: Option<&str> = row.get(4);
-    let outcome = outcome
-        .map(|word| {
-            OutcomeKind::ALL.into_iter().find(|o| o.word() == word).ok_or_else(|| StoreError::Corrupt { table: "attempts", id, why: format!("outcome {word}") })
-        })
-        .transpose()?;
-    Ok(AttemptView { attempt: row.get(0), worker: row.get(1), started_at: row.get(2), finished_at: row.get(3), outcome, error: row.get(5) })
+/// An attempt as the database tells it.
+#[derive(Debug, Deserialize)]
+struct Past {
+    attempt: i16,
+    worker: Option<String>,
+    started_at: Timestamp,
+    finished_at: Option<Timestamp>,
+    outcome: Option<String>,
+    error: Option<String>,
+}
+
+impl Past {
+    fn view(self, id: i64) -> Result<AttemptView, StoreError> {
+        let Self { attempt, worker, started_at, finished_at, outcome, error } = self;
+        let known = |word: String| {
+            let kind = OutcomeKind::ALL.into_iter().find(|kind| kind.word() == word);
+            kind.ok_or_else(|| StoreError::Corrupt { table: "attempts", id, why: format!("outcome {word}") })
+        };
+        Ok(AttemptView { attempt, worker, started_at, finished_at, outcome: outcome.map(known).transpose()?, error })
+    }
 }
 
 #[cfg(test)]
@@ -203,7 +211,7 @@ mod tests {
     #[test]
     fn get_reads_the_same_columns_as_lists() {
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        for statement in [GET.text, include_str!("../../sql/jobs/some.sql")] {
+        for statement in [GET.text, GET_WITH_HISTORY.text, include_str!("../../sql/jobs/some.sql")] {
             assert!(words(statement).contains(&words(COLUMNS)));
         }
     }
