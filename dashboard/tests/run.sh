@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The dashboard, clicked and typed at in a real browser: Debian's Chromium, against a `longshore dev` of the test's own.
+#
+#   dashboard/tests/run.sh [PATH-OF-LONGSHORE]          default: target/debug/longshore
+#
+# Needs node with npm, and chromium (or CHROMIUM, the path of one). Pictures for the documentation go to docs/images.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/support/scripts.sh
+. "$here/../../tests/support/scripts.sh"
+find_longshore "$@"
+cd "$here/.."
+[[ -d node_modules/playwright-core ]] || npm ci --no-audit --no-fund
+LONGSHORE=$longshore exec node --test --test-timeout=120000 tests/
