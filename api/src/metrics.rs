@@ -224,12 +224,12 @@ mod tests {
         let known = Matched::default();
         known.is(&Arc::from("/v1/jobs/{id}"));
         metrics.answered(&Method::GET, &known, 200, Duration::from_millis(3), false);
-        metrics.answered(&Method::from_bytes(b"HACK").expect("a method"), &Matched::default(), 404, Duration::ZERO, false);
+        metrics.answered(&Method::from_bytes(b"BREW").expect("a method"), &Matched::default(), 404, Duration::ZERO, false);
         metrics.answered(&Method::GET, &known, 200, Duration::from_secs(9), true);
         let text = metrics.all.more().text();
         assert!(text.contains("longshore_api_requests_total{method=\"GET\",path=\"/v1/jobs/{id}\",status=\"200\"} 2\n"), "{text}");
-        assert!(text.contains("longshore_api_requests_total{method=\"other\",path=\"other\",status=\"404\"} 1\n"), "{text}");
+        assert!(text.contains("longshore_api_requests_total{method=\"(other)\",path=\"(other)\",status=\"404\"} 1\n"), "{text}");
         assert!(text.contains("longshore_api_request_seconds_count{method=\"GET\",path=\"/v1/jobs/{id}\"} 1\n"), "{text}");
-        assert!(!text.contains("HACK"), "{text}");
+        assert!(!text.contains("BREW"), "{text}");
     }
 }

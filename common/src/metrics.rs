@@ -18,8 +18,8 @@ use crate::{program::VERSION, store::Store};
 pub const MEDIA_TYPE: &str = prometheus::TEXT_FORMAT;
 /// Label values of one sort at most, all others are [`OTHER`]: each is kept by every Prometheus that reads it, for weeks.
 pub const MAX_LABELS: usize = 200;
-/// What stands for all label values beyond [`MAX_LABELS`].
-pub const OTHER: &str = "other";
+/// What stands for all label values beyond [`MAX_LABELS`]. No queue, kind or method can have that name.
+pub const OTHER: &str = "(other)";
 
 /// Bounds of histograms of times, in seconds: from a call on this machine to a job that runs for an hour.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0, 3600.0];

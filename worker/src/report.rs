@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashSet,
+    slice,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -117,7 +118,7 @@ impl Reporter {
                     // one of them is at fault: each on its own, so that only that one is lost
                     tracing::error!(error = longshore_common::log::chain(&error), "recording {} outcomes failed; trying them one by one", outcomes.len());
                     for (attempt, outcome) in attempts.iter().zip(outcomes) {
-                        self.one(&give_up, &attempt.job, outcome).await;
+                        self.one(&give_up, attempt, outcome, &mut log).await;
                     }
                 }
                 Some(Err(error)) => refused(&attempts[0].job, &error),
@@ -159,10 +160,11 @@ impl Reporter {
         }
     }
 
-    async fn one(&self, give_up: &CancellationToken, job: &LeasedJob, outcome: (Lease, Outcome)) {
-        match until_available(give_up, || self.store.report(std::slice::from_ref(&outcome))).await {
-            Some(Ok(_)) => self.unreported.remove([outcome.0]),
-            Some(Err(error)) => refused(job, &error),
+    async fn one(&self, give_up: &CancellationToken, attempt: &Attempt, outcome: (Lease, Outcome), log: &mut JobLog) {
+        let outcome = slice::from_ref(&outcome);
+        match until_available(give_up, || self.store.report(outcome)).await {
+            Some(Ok(reported)) => self.recorded(reported, slice::from_ref(attempt), outcome, log),
+            Some(Err(error)) => refused(&attempt.job, &error),
             None => {}
         }
     }
