@@ -6,6 +6,7 @@
 //!   request ─ x-request-id, guard, auth, time limit, panics, the log line
 //!     routes ─ the table, and a file a noun
 //!       waiting ─ requests that wait for jobs    feed ─ events for those who watch
+//!       pages ─ the dashboard and /docs   shared ─ one answer for many who look
 //!       stats ─ figures, once for all who ask    metrics ─ them and more, for Prometheus
 //!       idempotency ─ what is not done twice
 //!       body ─ what is read of a request     openapi ─ how it is all described
@@ -22,12 +23,14 @@ mod idempotency;
 mod live_queues;
 pub mod metrics;
 mod openapi;
+mod pages;
 mod probe;
 mod problem;
 mod pull;
 mod request;
 mod routes;
 mod server;
+mod shared;
 mod state;
 mod stats;
 mod waiting;

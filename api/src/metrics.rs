@@ -80,6 +80,11 @@ impl Matched {
     pub fn is(&self, path: &Arc<str>) {
         let _ = self.0.set(path.clone()); // a request finds one route
     }
+
+    /// As it is named there; `None`: it was not found, or not yet.
+    pub fn path(&self) -> Option<&Arc<str>> {
+        self.0.get()
+    }
 }
 
 /// What the API counts.

@@ -38,14 +38,16 @@ use crate::{
     auth::Access,
     metrics::Matched,
     openapi::{self, Schema},
+    pages,
     problem::ApiError,
     state::State,
 };
 
-/// All routes, `/openapi.json` included.
+/// All routes, `/openapi.json` and the pages included.
 pub fn routes(state: &Arc<State>) -> Route {
     let (mut table, document) = table(state);
     let names = names(&document);
+    table.extend(pages::pages(&document));
     let document = make_sync(move |_| Response::builder().content_type("application/json").body(document.clone()));
     table.insert("/openapi.json".to_owned(), HashMap::from([(Method::GET, document.boxed())]));
     table.into_iter().fold(Route::new(), |route, (path, of)| {

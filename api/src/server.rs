@@ -12,7 +12,7 @@ use longshore_common::{
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{auth::Keys, connections, guard::Guard, request::EveryRequest, routes, state::State};
+use crate::{auth::Keys, connections, guard::Guard, request::EveryRequest, routes, shared::Shared, state::State};
 
 /// What a stop leaves requests beyond their own time limit.
 const BEYOND_TIMEOUT: Duration = Duration::from_secs(1);
@@ -103,7 +103,7 @@ async fn serve(settings: Settings, store: Store, listener: TcpListener, stop: Ca
     let stop = stop.child_token();
     let _stops_the_rest = stop.clone().drop_guard();
     let state = Arc::new(State::new(store.clone(), Keys::new(listen.ip().is_loopback() || settings.api.open), &stop));
-    let endpoint = EveryRequest::around(routes::routes(&state), Guard::new(&settings.api.hosts), state.keys.clone(), state.metrics.clone(), timeout);
+    let endpoint = EveryRequest::around(Shared::around(routes::routes(&state)), Guard::new(&settings.api.hosts), state.keys.clone(), state.metrics.clone(), timeout);
     let background = tokio::spawn(work_behind(listen, settings.worker.poll, store, state, stop.clone()));
     let background = async {
         let result = background.await.unwrap_or_else(|panic| Err(StartError::Ended(panic.into())));

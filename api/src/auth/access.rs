@@ -40,6 +40,11 @@ impl Access {
         self.0.as_deref().and_then(|key| key.queues.as_deref())
     }
 
+    /// What an answer may depend on: the words of its scopes, and its queues; `None`: nothing, since everything is allowed.
+    pub fn rights(&self) -> Option<(Vec<&'static str>, Option<Vec<String>>)> {
+        self.0.as_deref().map(|key| (key.scopes.iter().map(|scope| scope.word()).collect(), key.queues.clone()))
+    }
+
     /// Whether it may see and use this queue.
     pub fn reaches(&self, queue: &str) -> bool {
         self.0.as_deref().is_none_or(|key| key.reaches(queue))

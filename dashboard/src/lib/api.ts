@@ -1,5 +1,6 @@
 // The HTTP API, with the types of its own document.
 
+import { LosslessNumber, parse, stringify } from "lossless-json";
 import createClient from "openapi-fetch";
 import type { components, paths } from "../api";
 
@@ -29,14 +30,45 @@ export class Problem extends Error {
   }
 }
 
-const client = createClient<paths>({ baseUrl: location.origin });
+export const api = createClient<paths>({ baseUrl: location.origin });
 
-export const api = client;
+/** Longer than an answer is shared. */
+const SHARED_MS = 1500;
+let changed = 0;
+
+// Many may look at the same pages: an answer of the last second will do, which all of them share. Not for who has just changed something
+// and wants to see it.
+api.use({
+  onRequest({ request }) {
+    if (request.method !== "GET") changed = Date.now();
+    else if (Date.now() - changed > SHARED_MS) request.headers.set("cache-control", "max-stale=1");
+    return request;
+  },
+});
 
 interface Answered<T> {
   data?: T;
   error?: unknown;
   response: Response;
+}
+
+/** JSON whose numbers keep their digits: what a job is given and gives is shown as it is. */
+export function exact(text: string): unknown {
+  return parse(text, undefined, (digits) => (String(Number(digits)) === digits ? Number(digits) : new LosslessNumber(digits)));
+}
+
+export function json(value: unknown): string {
+  return stringify(value, undefined, 2) ?? "";
+}
+
+/** One job with its history, its numbers as they are. */
+export async function job(id: number, signal?: AbortSignal): Promise<JobWithHistory> {
+  return exact(await ask(api.GET("/v1/jobs/{id}", { signal, parseAs: "text", params: { path: { id: String(id) } } }))) as JobWithHistory;
+}
+
+/** A queue with all its settings, the args of what it enqueues on failure as they are. */
+export async function queue(name: string): Promise<Queue> {
+  return exact(await ask(api.GET("/v1/queues/{name}", { parseAs: "text", params: { path: { name } } }))) as Queue;
 }
 
 /** A workflow; the same path also draws it, as text. */

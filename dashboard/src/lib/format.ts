@@ -44,7 +44,3 @@ export function count(n: number, estimated = false): string {
 export function rate(n: number): string {
   return n === 0 ? "0" : n < 10 ? n.toFixed(2) : n < 100 ? n.toFixed(1) : whole.format(Math.round(n));
 }
-
-export function json(value: unknown): string {
-  return JSON.stringify(value, null, 2);
-}

@@ -3,8 +3,8 @@
 import { Problem, type Event } from "./api";
 import { session } from "./session.svelte";
 
-/** Between two reads of one thing, however much happens. */
-const LEAST_MS = 1000;
+/** Between two reads of one thing, however much happens; longer than an answer is shared. */
+const LEAST_MS = 1200;
 const EVENTS = [
   ...["enqueued", "started", "succeeded", "failed", "retryable", "cancelled", "progress", "snoozed", "handed_back", "retried", "changed", "deleted"].map((e) => `job.${e}`),
   ...["paused", "resumed", "changed", "deleted"].map((e) => `queue.${e}`),
@@ -73,6 +73,8 @@ export function keep<T>(load: (signal: AbortSignal) => Promise<T>, concerns: (ev
     let last = 0;
     let reading = false;
     let wanted = false;
+    // what is read right after an event may be shared with who read right before it: so once more when that is over
+    let unsure = false;
     const read = async () => {
       if (reading) {
         wanted = true;
@@ -91,7 +93,8 @@ export function keep<T>(load: (signal: AbortSignal) => Promise<T>, concerns: (ev
       } finally {
         reading = false;
       }
-      if (!over.signal.aborted) plan(wanted ? LEAST_MS : every * (0.9 + Math.random() / 5));
+      if (!over.signal.aborted) plan(wanted || unsure ? LEAST_MS : every * (0.9 + Math.random() / 5));
+      unsure = wanted;
       wanted = false;
     };
     const plan = (after: number) => {
@@ -101,6 +104,7 @@ export function keep<T>(load: (signal: AbortSignal) => Promise<T>, concerns: (ev
     again = read;
     const leave = listen((event) => {
       if (event && !concerns(event)) return;
+      unsure = true;
       if (reading) wanted = true;
       else plan(Math.max(0, last + LEAST_MS - Date.now()));
     });

@@ -1,0 +1,74 @@
+// A Longshore of its own for the browser's tests: a real process, ended by its id.
+
+import { execFile, spawn } from "node:child_process";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { openSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+
+/** What `look` finds, as soon as it finds something. */
+export async function eventually(what, within, look) {
+  const until = Date.now() + within;
+  for (let last; ; await sleep(100)) {
+    try {
+      const found = await look();
+      if (found) return found;
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > until) throw new Error(`${what}: not within ${within} ms`, { cause: last });
+  }
+}
+
+/** Milliseconds in which whatever is to happen has happened, also on a slow machine. */
+export const SOON = 15_000;
+
+/** Starts `longshore dev` with the handlers that `handlers(folder)` writes down; `stop()` ends it. */
+export async function start(program, handlers = () => "", env = {}) {
+  const folder = await mkdtemp(join(tmpdir(), "longshore-browser-"));
+  await chmod(folder, 0o755);
+  await writeFile(join(folder, "longshore.toml"), handlers(folder));
+  const log = join(folder, "log");
+  const out = openSync(log, "w");
+  const dev = spawn(program, ["dev", "--data", join(folder, "data")], {
+    cwd: folder,
+    env: { ...process.env, LONGSHORE_API__LISTEN: "127.0.0.1:0", ...env },
+    stdio: ["ignore", out, out],
+  });
+  const ended = new Promise((resolve) => dev.once("exit", (code, signal) => resolve(code ?? signal)));
+  const said = () => readFile(log, "utf8");
+  const address = await eventually("longshore dev is ready", 60_000, async () => {
+    const text = await said();
+    return text.includes("is ready") && text.match(/listening addr=(\S+)/)?.[1];
+  }).catch(async (error) => {
+    dev.kill("SIGKILL");
+    throw new Error(await said(), { cause: error });
+  });
+  const url = `http://${address}`;
+  const call = async (method, path, body) => {
+    const answer = await fetch(url + path, { method, body: body && JSON.stringify(body), headers: body ? { "content-type": "application/json" } : {} });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    return answer.status === 204 ? undefined : answer.json();
+  };
+  return {
+    url,
+    folder,
+    said,
+    call,
+    enqueue: (job) => call("POST", "/v1/jobs", job),
+    /** What the command line prints, of this very database. */
+    async line(...args) {
+      const database = (await said()).match(/psql '([^']+)'/)[1];
+      const { stdout } = await promisify(execFile)(program, args, { env: { ...process.env, LONGSHORE_DATABASE__URL: database } });
+      return stdout;
+    },
+    async stop() {
+      dev.kill("SIGTERM");
+      const code = await ended;
+      await rm(folder, { recursive: true, force: true });
+      if (code !== 0) throw new Error(`longshore dev ended with ${code}`);
+    },
+  };
+}
