@@ -18,6 +18,8 @@ ENV CARGO_PROFILE_RELEASE_DEBUG=false
 COPY Cargo.toml Cargo.lock ./
 COPY common common
 COPY api api
+# the pages that the API serves, as they were built
+COPY dashboard/dist dashboard/dist
 COPY worker worker
 COPY src src
 # named by the workspace; it has an image of its own

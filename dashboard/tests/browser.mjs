@@ -3,11 +3,11 @@
 
 import { createRequire } from "node:module";
 import { mkdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const SHOTS = join(import.meta.dirname, "../../docs/images");
+const SHOTS = resolve(import.meta.dirname, "../..", process.env.PICTURES ?? "target/pictures");
 
 export async function open() {
   return chromium.launch({
@@ -41,9 +41,8 @@ export async function violations(page) {
   return found.violations.map((rule) => `${rule.id}: ${rule.help}\n  ${rule.nodes.map((node) => node.target.join(" ")).join("\n  ")}`);
 }
 
-/** A picture for the documentation, where it is asked for. */
+/** A picture for the documentation. */
 export async function shot(page, name) {
-  if (!process.env.PICTURES) return;
   await mkdir(SHOTS, { recursive: true });
   await page.screenshot({ path: join(SHOTS, `${name}.png`) });
 }

@@ -2,7 +2,7 @@
 # The dashboard, clicked and typed at in a real browser: Chromium, against a `longshore dev` of the test's own.
 #
 #   dashboard/tests/run.sh [PATH-OF-LONGSHORE]          default: target/debug/longshore
-#   PICTURES=1 dashboard/tests/run.sh                   and takes the documentation's pictures anew, into docs/images
+#   PICTURES=docs/images dashboard/tests/run.sh         the documentation's pictures go there, not into target/pictures
 #
 # Needs node with npm, and chromium (or CHROMIUM, the path of one).
 set -euo pipefail
@@ -12,4 +12,4 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 find_longshore "$@"
 cd "$here/.."
 [[ -d node_modules/playwright-core ]] || npm ci --no-audit --no-fund
-LONGSHORE=$longshore exec node --test --test-timeout=120000 tests/*.test.mjs
+LONGSHORE=$longshore exec node --test --test-concurrency=1 --test-timeout=180000 tests/*.test.mjs
