@@ -111,6 +111,8 @@ pub enum Scenario {
     /// A thousand users' workers wait over HTTP, and nothing comes: what that costs
     #[value(name = "idle-pullers")]
     IdlePullers,
+    /// Nobody looks, then one dashboard is open on each page, then a thousand are: what that costs
+    Dashboards,
     /// A worker works off a backlog of which each job is a signed HTTP call of a service on this machine
     Push,
     /// A worker works off a backlog of which each job is a command: `cat`, its args back as the result
@@ -189,6 +191,7 @@ async fn one(scenario: Scenario, name: &str, stage: &Stage, size: Size, progress
         Scenario::Latency => scenarios::latency::run(name, stage, size).await,
         Scenario::Pull => scenarios::pull::run(name, stage, size).await,
         Scenario::IdlePullers => scenarios::pull::idle(name, stage, size).await,
+        Scenario::Dashboards => scenarios::dashboards::run(name, stage, size).await,
         Scenario::Push => scenarios::push::run(name, stage, size).await,
         Scenario::Command => scenarios::command::run(name, stage, size).await,
         Scenario::Browse => scenarios::browse::run(name, stage, size, progress).await,

@@ -103,7 +103,8 @@ async fn serve(settings: Settings, store: Store, listener: TcpListener, stop: Ca
     let stop = stop.child_token();
     let _stops_the_rest = stop.clone().drop_guard();
     let state = Arc::new(State::new(store.clone(), Keys::new(listen.ip().is_loopback() || settings.api.open), &stop));
-    let endpoint = EveryRequest::around(Shared::around(routes::routes(&state)), Guard::new(&settings.api.hosts), state.keys.clone(), state.metrics.clone(), timeout);
+    let endpoint =
+        EveryRequest::around(Shared::around(routes::routes(&state)), Guard::new(&settings.api.hosts), state.keys.clone(), state.metrics.clone(), timeout);
     let background = tokio::spawn(work_behind(listen, settings.worker.poll, store, state, stop.clone()));
     let background = async {
         let result = background.await.unwrap_or_else(|panic| Err(StartError::Ended(panic.into())));

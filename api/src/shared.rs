@@ -167,7 +167,13 @@ mod tests {
     }
 
     fn limited_to(queue: &str) -> Access {
-        Access::by(Arc::new(ApiKey { name: queue.to_owned(), prefix: queue.to_owned(), hash: vec![], scopes: vec![Scope::Read], queues: Some(vec![queue.to_owned()]) }))
+        Access::by(Arc::new(ApiKey {
+            name: queue.to_owned(),
+            prefix: queue.to_owned(),
+            hash: vec![],
+            scopes: vec![Scope::Read],
+            queues: Some(vec![queue.to_owned()]),
+        }))
     }
 
     #[test]

@@ -176,6 +176,20 @@ clicked("a schedule's job is enqueued now, and its next times are shown", async 
   await page.getByText("was enqueued by nightly").waitFor();
 });
 
+clicked("an API that goes away is told, and the page goes on by itself when it is back", async (page) => {
+  await page.goto(`${longshore.url}/#/jobs?queue=after`);
+  await page.getByText("live", { exact: true }).waitFor();
+  await page.getByText("No job is like that.").waitFor();
+  await longshore.restart(async () => {
+    await page.getByText("not live: reconnecting").waitFor();
+    await page.getByRole("alert").filter({ hasText: "The API does not answer" }).waitFor();
+  });
+  const job = await longshore.enqueue({ kind: "echo", queue: "after" });
+  await link(page, job.id).waitFor();
+  await page.getByText("live", { exact: true }).waitFor();
+  assert.equal(await page.getByRole("alert").count(), 0);
+});
+
 clicked("/docs lets a request be tried", async (page) => {
   await page.goto(`${longshore.url}/docs`);
   await page.getByText("List queues").first().click();

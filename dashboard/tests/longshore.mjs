@@ -2,7 +2,7 @@
 
 import { execFile, spawn } from "node:child_process";
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -25,28 +25,13 @@ export async function eventually(what, within, look) {
 /** Milliseconds in which whatever is to happen has happened, also on a slow machine. */
 export const SOON = 15_000;
 
-/** Starts `longshore dev` with the handlers that `handlers(folder)` writes down; `stop()` ends it. */
-export async function start(program, handlers = () => "", env = {}) {
+/** Starts `longshore dev` with the handlers that `handlers(folder)` writes down; `stop()` ends it, `restart()` goes on where it was. */
+export async function start(program, handlers = () => "") {
   const folder = await mkdtemp(join(tmpdir(), "longshore-browser-"));
   await chmod(folder, 0o755);
   await writeFile(join(folder, "longshore.toml"), handlers(folder));
-  const log = join(folder, "log");
-  const out = openSync(log, "w");
-  const dev = spawn(program, ["dev", "--data", join(folder, "data")], {
-    cwd: folder,
-    env: { ...process.env, LONGSHORE_API__LISTEN: "127.0.0.1:0", ...env },
-    stdio: ["ignore", out, out],
-  });
-  const ended = new Promise((resolve) => dev.once("exit", (code, signal) => resolve(code ?? signal)));
-  const said = () => readFile(log, "utf8");
-  const address = await eventually("longshore dev is ready", 60_000, async () => {
-    const text = await said();
-    return text.includes("is ready") && text.match(/listening addr=(\S+)/)?.[1];
-  }).catch(async (error) => {
-    dev.kill("SIGKILL");
-    throw new Error(await said(), { cause: error });
-  });
-  const url = `http://${address}`;
+  let running = await launch(program, folder, "127.0.0.1:0");
+  const url = `http://${running.address}`;
   const call = async (method, path, body) => {
     const answer = await fetch(url + path, { method, body: body && JSON.stringify(body), headers: body ? { "content-type": "application/json" } : {} });
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
@@ -55,19 +40,47 @@ export async function start(program, handlers = () => "", env = {}) {
   return {
     url,
     folder,
-    said,
     call,
     enqueue: (job) => call("POST", "/v1/jobs", job),
     /** What the command line prints, of this very database. */
     async line(...args) {
-      const database = (await said()).match(/psql '([^']+)'/)[1];
-      const { stdout } = await promisify(execFile)(program, args, { env: { ...process.env, LONGSHORE_DATABASE__URL: database } });
+      const { stdout } = await promisify(execFile)(program, args, { env: { ...process.env, LONGSHORE_DATABASE__URL: running.database } });
       return stdout;
     },
+    /** `meanwhile` is while it is away. */
+    async restart(meanwhile) {
+      await running.end();
+      await meanwhile();
+      running = await launch(program, folder, running.address);
+    },
     async stop() {
+      await running.end();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A process, ready. */
+async function launch(program, folder, listen) {
+  const log = join(folder, "log");
+  const out = openSync(log, "w");
+  const env = { ...process.env, LONGSHORE_API__LISTEN: listen };
+  const dev = spawn(program, ["dev", "--data", join(folder, "data")], { cwd: folder, env, stdio: ["ignore", out, out] });
+  closeSync(out);
+  const ended = new Promise((resolve) => dev.once("exit", (code, signal) => resolve(code ?? signal)));
+  const [, address, database] = await eventually("longshore dev is ready", 60_000, async () => {
+    const text = await readFile(log, "utf8");
+    return text.includes("is ready") && text.match(/listening addr=(\S+)[^]*psql '([^']+)'/);
+  }).catch(async (error) => {
+    dev.kill("SIGKILL");
+    throw new Error(await readFile(log, "utf8"), { cause: error });
+  });
+  return {
+    address,
+    database,
+    async end() {
       dev.kill("SIGTERM");
       const code = await ended;
-      await rm(folder, { recursive: true, force: true });
       if (code !== 0) throw new Error(`longshore dev ended with ${code}`);
     },
   };

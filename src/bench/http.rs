@@ -32,6 +32,11 @@ impl Request {
         Self([head.as_bytes(), body].concat())
     }
 
+    /// A GET that takes an answer of the last second, which it shares with others.
+    pub fn get_shared(path: &str) -> Self {
+        Self(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\ncache-control: max-stale=1\r\n\r\n").into_bytes())
+    }
+
     /// A GET.
     pub fn get(path: &str) -> Self {
         Self(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes())

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod browse;
 pub mod command;
 pub mod cycle;
+pub mod dashboards;
 pub mod drain;
 pub mod enqueue;
 pub mod latency;

@@ -21,8 +21,14 @@ async fn pages_and_what_they_load_need_no_key_and_run_nothing_from_elsewhere() {
     let (api, key) = Api::start_after(&[], async |store| create_key(store, "k", &[Scope::Read], &[]).await).await;
     for path in ["/", "/docs"] {
         let page = api.get(path).await;
-        assert_eq!((page.status, page.header("content-type"), page.header("cache-control")), (200, Some("text/html; charset=utf-8"), Some("no-cache")), "{path}");
-        for (directive, allowed) in [("default-src", "'none'"), ("script-src", "'self'"), ("connect-src", "'self'"), ("frame-ancestors", "'none'"), ("base-uri", "'none'")] {
+        assert_eq!(
+            (page.status, page.header("content-type"), page.header("cache-control")),
+            (200, Some("text/html; charset=utf-8"), Some("no-cache")),
+            "{path}"
+        );
+        for (directive, allowed) in
+            [("default-src", "'none'"), ("script-src", "'self'"), ("connect-src", "'self'"), ("frame-ancestors", "'none'"), ("base-uri", "'none'")]
+        {
             assert!(policy(&page).split(';').any(|part| part.trim() == format!("{directive} {allowed}")), "{path}: {}", policy(&page));
         }
         assert_eq!((page.header("x-content-type-options"), page.header("referrer-policy")), (Some("nosniff"), Some("no-referrer")));
