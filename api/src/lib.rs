@@ -6,7 +6,7 @@
 //!   request ─ x-request-id, guard, auth, time limit, panics, the log line
 //!     routes ─ the table, and a file a noun
 //!       waiting ─ requests that wait for jobs    feed ─ events for those who watch
-//!       stats ─ figures, once for all who ask    metrics ─ them and more, for Prometheus
+//!       last ─ figures, once for all who ask    metrics ─ them and more, for Prometheus
 //!       idempotency ─ what is not done twice
 //!       body ─ what is read of a request     openapi ─ how it is all described
 //!       problem ─ what is said when it fails
@@ -19,6 +19,7 @@ mod cursor;
 mod feed;
 mod guard;
 mod idempotency;
+mod last;
 mod live_queues;
 pub mod metrics;
 mod openapi;
@@ -29,7 +30,6 @@ mod request;
 mod routes;
 mod server;
 mod state;
-mod stats;
 mod waiting;
 
 pub use self::{

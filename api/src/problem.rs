@@ -65,6 +65,12 @@ pub enum ApiError {
         /// Where the queue was named.
         fault: Fault,
     },
+    /// Its API key is limited to queues, and this is about the whole.
+    #[error("API key \"{key}\" is limited to queues")]
+    Limited {
+        /// The key's name.
+        key: String,
+    },
     /// There is nothing at that path.
     #[error("no such path")]
     NoSuchPath,
@@ -230,6 +236,11 @@ impl ApiError {
             Self::OutOfQueues { key, queue, scope, .. } => (
                 Kind::Forbidden,
                 format!("API key \"{key}\" does not reach to queue \"{queue}\"; one that does: longshore keys create --name … --scope {scope} --queue {queue}")
+                    .into(),
+            ),
+            Self::Limited { key } => (
+                Kind::Forbidden,
+                format!("API key \"{key}\" is limited to queues, and this is about all of them; one that is not: longshore keys create --name … --scope read")
                     .into(),
             ),
             Self::NoSuchPath => (Kind::NotFound, "there is nothing at this path; GET /openapi.json lists all".into()),

@@ -49,7 +49,7 @@ async fn a_disk_that_is_nearly_full() {
     let check = seen().await;
     assert!(check["level"] == "ok" && check["detail"].as_str().is_some_and(|detail| detail.contains(&*folder.to_string_lossy())), "{check}");
     let scrap = disk.0.join("a-log-nobody-rotates");
-    write(&scrap, 150);
+    write(&scrap, 199);
     let check = seen().await;
     let says = |part: &str, text: &str| check[part].as_str().is_some_and(|said| said.contains(text));
     assert!(check["level"] == "fail" && says("detail", "of 1.2 GiB are free at") && says("detail", &folder.to_string_lossy()), "{check}");

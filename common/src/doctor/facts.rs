@@ -26,6 +26,26 @@ pub struct Facts {
     pub jobs: Option<Jobs>,
 }
 
+impl Facts {
+    /// What may keep vacuum from removing dead rows: slots too, whose age is known in transactions alone.
+    pub fn all_holders(&self) -> Vec<Holder> {
+        let slots = self.slots.iter().filter(|slot| slot.xmin_age.or(slot.catalog_xmin_age).is_some()).map(|slot| Holder {
+            sort: HolderSort::Slot,
+            pid: None,
+            name: Some(slot.name.clone()),
+            user: None,
+            application: None,
+            state: Some(if slot.active { "active" } else { "inactive" }.to_owned()),
+            age: None,
+            xmin_age: slot.xmin_age.or(slot.catalog_xmin_age),
+            query: None,
+        });
+        let mut all: Vec<Holder> = self.holders.iter().cloned().chain(slots).collect();
+        all.sort_by_key(|holder| std::cmp::Reverse(holder.xmin_age));
+        all
+    }
+}
+
 /// What the server says of itself.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "they are the server's own switches")]
