@@ -8,6 +8,8 @@ pub mod disk;
 mod facts;
 mod horizon;
 pub mod objects;
+#[cfg(test)]
+mod samples;
 mod server;
 mod tables;
 

@@ -1,6 +1,10 @@
 //! Connections that are used up, and notifications that get lost.
 
-use crate::{place::Place, pooler::deaf, support::postgres::connect};
+use crate::{
+    place::{Place, doctor},
+    pooler::deaf,
+    support::postgres::connect,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_nearly_used_up() {
@@ -14,6 +18,18 @@ async fn connections_that_are_nearly_used_up() {
     place.is_told_with(&env, "connections", "fail", &["of 37 are in use", "31 by hungry of postgres"], &[remedy, "raise max_connections"]).await;
     place.run(remedy).await;
     place.is_quiet_with(&env).await;
+    drop(held);
+    // where none is left at all, whoever is no superuser is not even let in
+    place.run("create role clerk login").await;
+    let clerk = place.url.replace("//postgres@", "//clerk@");
+    let mut held = Vec::new();
+    while let Ok((client, connection)) = tokio_postgres::connect(&clerk, tokio_postgres::NoTls).await {
+        tokio::spawn(connection);
+        held.push(client);
+    }
+    let said = doctor(&[("LONGSHORE_DATABASE__URL", &clerk)]).await;
+    let says = |part: &str, text: &str| said.checks["database"][part].as_str().is_some_and(|said| said.contains(text));
+    assert!(said.of_level("fail") == ["database"] && says("detail", "53300") && says("remedy", "raise max_connections"), "{said:#?}");
     drop(held);
     // and what pools may want does not fit either
     let said = place
@@ -30,7 +46,7 @@ async fn notifications_that_a_pooler_swallows() {
     let url = format!("postgres://postgres@{}/postgres?sslmode=disable", pooler.address);
     let missing = [("LONGSHORE_DATABASE__URL", &url[..])];
     let detail = ["one that was sent did not arrive", "LONGSHORE_WORKER__POLL"];
-    place.is_told_with(&missing, "notifications", "fail", &detail, &["set LONGSHORE_DATABASE__DIRECT_URL to PostgreSQL itself"]).await;
+    place.is_told_with(&missing, "notifications", "warn", &detail, &["set LONGSHORE_DATABASE__DIRECT_URL to PostgreSQL itself"]).await;
     let wrong = [missing[0], ("LONGSHORE_DATABASE__DIRECT_URL", &url)];
     place.is_told_with(&wrong, "notifications", "fail", &detail, &["let LONGSHORE_DATABASE__DIRECT_URL lead to PostgreSQL itself"]).await;
     let away = [missing[0], ("LONGSHORE_DATABASE__DIRECT_URL", "postgres://postgres@127.0.0.1:1/postgres")];

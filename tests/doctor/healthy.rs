@@ -1,6 +1,6 @@
 //! Where all is well the doctor is quiet, also while much is going on.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::json;
 
@@ -50,6 +50,12 @@ async fn a_busy_system_is_quiet() {
     assert!(sent >= 200, "there was load");
     let succeeded: i64 = place.one("select count(*) from longshore.finished where state = 'succeeded'").await;
     assert!(succeeded > 0, "and it was worked off");
+    // and the page on it has a line on each check, and on no other
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/doctor.md")).expect("the page");
+    let documented: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | ")).map(|(name, _)| name).collect();
+    let levels = BTreeSet::from(["ok", "warn", "FAIL"]);
+    let said = place.doctor().await;
+    assert_eq!(said.checks.keys().map(String::as_str).collect::<BTreeSet<_>>(), &documented - &levels);
     let text = Program::longshore(["doctor"]).env("LONGSHORE_DATABASE__URL", &place.url).start().wait_for_line("notifications  they come through", SOON).await;
     assert!(text.starts_with("ok    notifications  "), "for people, it is a line a check: {text}");
 }

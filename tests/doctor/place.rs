@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 /// Long enough for anything that should happen soon, on a machine with much else to do.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// As durable as in production, with room for what the tests make; small, so that little is much.
 const SETTINGS: &[&str] = &["fsync=on", "full_page_writes=on", "max_prepared_transactions=5", "wal_level=logical", "max_wal_size=64MB", "min_wal_size=32MB"];

@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The type of the message NotificationResponse.
+/// The type of the message `NotificationResponse`.
 const NOTIFICATION: u8 = b'A';
 
 pub struct Deaf {

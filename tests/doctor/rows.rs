@@ -92,3 +92,30 @@ async fn dead_rows_that_nobody_removes() {
     }
     place.is_quiet().await;
 }
+
+/// What is not archived stays, and fills the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_ahead_log_that_piles_up() {
+    let place = Place::start_with(&["archive_mode=on"]).await;
+    place.run("alter system set archive_command = 'false'").await;
+    place.run("select pg_reload_conf()").await;
+    for _ in 0..10 {
+        place.run("create table if not exists public.scrap (n int); insert into public.scrap values (1); select pg_switch_wal()").await;
+    }
+    place.is_told("wal", "warn", &["could not be archived", "more than twice max_wal_size (64.0 MiB)"], &["mend `archive_command`"]).await;
+    place.run("alter system set archive_command = 'true'").await;
+    place.run("select pg_reload_conf()").await;
+    eventually("it is archived", SOON, async || {
+        place.run("select pg_switch_wal()").await;
+        place.run("checkpoint").await;
+        place.one::<bool>("select last_archived_time > last_failed_time and last_archived_time > now() - interval '1 min' from pg_stat_archiver").await
+    })
+    .await;
+    eventually("it is recycled", SOON, async || {
+        place.run("checkpoint").await;
+        let said = place.doctor().await;
+        if said.of_level("warn").is_empty() { Ok(()) } else { Err(said) }
+    })
+    .await;
+    place.is_quiet().await;
+}

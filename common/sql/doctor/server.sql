@@ -18,4 +18,5 @@ select current_setting('server_version') as version,
        current_setting('idle_in_transaction_session_timeout') as idle_in_transaction_session_timeout,
        (select setting::bigint * 1024 * 1024 from pg_settings where name = 'max_wal_size') as max_wal_bytes,
        (select setting::bigint * 1024 * 1024 from pg_settings where name = 'wal_keep_size') as wal_keep_bytes,
+       (select last_failed_wal from pg_stat_archiver where last_failed_time > coalesce(last_archived_time, '-infinity')) as unarchived,
        (select setting from pg_settings where name = 'data_directory') as data_directory

@@ -18,7 +18,7 @@ const START: i64 = 30;
 pub enum Disk {
     /// Why it was not looked at.
     Unseen(String),
-    /// What was seen; of the data directory and of pg_wal, the fuller one.
+    /// What was seen; of the data directory and of `pg_wal`, the fuller one.
     Space {
         /// What was looked at.
         path: PathBuf,
@@ -29,7 +29,7 @@ pub enum Disk {
     },
 }
 
-/// Looks at the disk of the data directory, and at that of pg_wal, which may be another.
+/// Looks at the disk of the data directory, and at that of `pg_wal`, which may be another.
 pub(super) fn look(server: &Server) -> Disk {
     let Some(directory) = &server.data_directory else {
         return Disk::Unseen(format!("{0} may not see where the data lie: `grant pg_read_all_settings to {0}`", server.user));
@@ -40,7 +40,7 @@ pub(super) fn look(server: &Server) -> Disk {
     }
     let spaces = [directory.to_owned(), directory.join("pg_wal")].into_iter().filter_map(|path| {
         let seen = statvfs(&path).ok()?; // pg_wal is PostgreSQL's alone: other users do not see it
-        #[allow(clippy::useless_conversion, reason = "how wide these are differs between systems")]
+        #[expect(clippy::useless_conversion, reason = "how wide these are differs between systems")]
         let (block, free, total) = (u64::from(seen.fragment_size()), u64::from(seen.blocks_available()), u64::from(seen.blocks()));
         Some(Disk::Space { path, free: free.saturating_mul(block), total: total.saturating_mul(block) })
     });

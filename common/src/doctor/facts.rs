@@ -88,6 +88,8 @@ pub struct Server {
     pub max_wal_bytes: i64,
     /// `wal_keep_size`.
     pub wal_keep_bytes: i64,
+    /// The file of the write-ahead log that could not be archived last, where none could since.
+    pub unarchived: Option<String>,
     /// Where its data lie; `None`: the user may not see it.
     pub data_directory: Option<String>,
 }

@@ -140,7 +140,10 @@ pub(super) fn replication(facts: &Facts) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{Slot, samples},
+        *,
+    };
 
     #[test]
     fn a_transaction_may_be_open_for_a_while() {
@@ -165,6 +168,56 @@ mod tests {
             (300.0, 0, Level::Fail),
         ] {
             assert_eq!(level(&holder(age, xmin_age)), expected, "{age} s, {xmin_age} transactions");
+        }
+    }
+
+    #[test]
+    fn slots_are_judged_by_what_they_keep() {
+        let slot = |active, retained, xmin_age, catalog_xmin_age| Slot {
+            name: "s".to_owned(),
+            sort: "physical".to_owned(),
+            active,
+            xmin_age,
+            catalog_xmin_age,
+            retained: Some(retained),
+            lost: false,
+        };
+        let mut facts = samples::facts();
+        let most = facts.server.max_wal_bytes;
+        for (slot, level) in [
+            (slot(true, most, Some(VERY_MANY - 1), None), Level::Ok),
+            (slot(true, most + 1, None, None), Level::Fail),
+            (slot(true, 0, Some(VERY_MANY), None), Level::Fail),
+            (slot(true, 0, None, Some(VERY_MANY)), Level::Ok),
+            (slot(false, 0, None, None), Level::Warn),
+            (slot(false, 0, Some(MANY), None), Level::Fail),
+            (slot(false, 0, None, Some(VERY_MANY)), Level::Fail),
+            (Slot { lost: true, ..slot(false, 0, None, None) }, Level::Fail),
+        ] {
+            facts.slots = vec![slot];
+            let finding = replication(&facts);
+            assert_eq!(finding.level, level, "{:?}: {finding:?}", facts.slots);
+        }
+    }
+
+    #[test]
+    fn a_standby_with_old_queries_is_named() {
+        let mut facts = samples::facts();
+        for (xmin_age, level) in [(MANY - 1, Level::Ok), (MANY, Level::Warn), (VERY_MANY, Level::Fail)] {
+            facts.holders = vec![Holder {
+                sort: HolderSort::Standby,
+                pid: Some(7),
+                name: Some("10.0.0.7".to_owned()),
+                user: Some("replicator".to_owned()),
+                application: Some("reports".to_owned()),
+                state: Some("streaming".to_owned()),
+                age: None,
+                xmin_age: Some(xmin_age),
+                query: None,
+            }];
+            let finding = replication(&facts);
+            assert_eq!(finding.level, level, "{xmin_age}");
+            assert!(level == Level::Ok || finding.detail.contains("standby reports at 10.0.0.7"), "{finding:?}");
         }
     }
 }

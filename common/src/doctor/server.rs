@@ -114,19 +114,29 @@ pub(super) fn connections(facts: &Facts, pool: usize) -> Finding {
     Finding::good(name, format!("{used} of {usable} are in use; room for {} programs of {each} (LONGSHORE_DATABASE__POOL={pool})", usable / each))
 }
 
-/// The write-ahead log on the disk.
+/// The write-ahead log on the disk, and whether it is archived.
 pub(super) fn wal(facts: &Facts) -> Finding {
-    let most = facts.server.max_wal_bytes.saturating_mul(2).saturating_add(facts.server.wal_keep_bytes);
-    match facts.wal_bytes {
-        None => Finding::good("wal", format!("not looked at: {} may not; `grant pg_monitor to {}`", facts.server.user, facts.server.user)),
-        Some(bytes) if bytes > most => Finding::bad(
-            "wal",
+    let server = &facts.server;
+    let most = server.max_wal_bytes.saturating_mul(2).saturating_add(server.wal_keep_bytes);
+    let mut faults = Faults::new();
+    if let Some(file) = &server.unarchived {
+        faults.add(
             Level::Warn,
-            format!("pg_wal has {}, more than twice max_wal_size ({})", size(bytes), size(facts.server.max_wal_bytes)),
-            "a slot keeps it (see replication), its archive falls behind (`select * from pg_stat_archiver`), or max_wal_size is too small for what is written",
-        ),
-        Some(bytes) => Finding::good("wal", format!("pg_wal has {}, max_wal_size is {}", size(bytes), size(facts.server.max_wal_bytes))),
+            format!("{file} could not be archived, nor any after it: all of them are kept in pg_wal"),
+            "mend `archive_command`: PostgreSQL's own log says how it fails (`select * from pg_stat_archiver`)",
+        );
     }
+    if let Some(bytes) = facts.wal_bytes.filter(|bytes| *bytes > most) {
+        faults.add(
+            Level::Warn,
+            format!("pg_wal has {}, more than twice max_wal_size ({})", size(bytes), size(server.max_wal_bytes)),
+            "a slot keeps it (see replication), its archive falls behind (`select * from pg_stat_archiver`), or max_wal_size is too small for what is written",
+        );
+    }
+    faults.finding("wal", || match facts.wal_bytes {
+        None => format!("not looked at: {0} may not; `grant pg_monitor to {0}`", server.user),
+        Some(bytes) => format!("pg_wal has {}, max_wal_size is {}", size(bytes), size(server.max_wal_bytes)),
+    })
 }
 
 /// Whether a notification that was sent through the pool was heard by whoever listens; `Err` says why nobody could.
@@ -136,11 +146,13 @@ pub fn notifications(heard: Result<bool, String>, direct_url_is_set: bool) -> Fi
     } else {
         "where LONGSHORE_DATABASE__URL leads through a transaction pooler, set LONGSHORE_DATABASE__DIRECT_URL to PostgreSQL itself"
     };
+    // without a way past the pooler it may be meant; one that was set and does not work is not
+    let level = if direct_url_is_set { Level::Fail } else { Level::Warn };
     let cost = "workers find new jobs by polling alone (LONGSHORE_WORKER__POLL), and requests that wait hear of ends late";
     match heard {
         Ok(true) => Finding::good("notifications", "they come through"),
-        Ok(false) => Finding::bad("notifications", Level::Fail, format!("one that was sent did not arrive within two seconds: {cost}"), remedy),
-        Err(why) => Finding::bad("notifications", Level::Fail, format!("nobody can listen: {why}; {cost}"), remedy),
+        Ok(false) => Finding::bad("notifications", level, format!("one that was sent did not arrive within two seconds: {cost}"), remedy),
+        Err(why) => Finding::bad("notifications", level, format!("nobody can listen: {why}; {cost}"), remedy),
     }
 }
 
@@ -160,11 +172,12 @@ mod tests {
 
     #[test]
     fn the_remedy_of_lost_notifications_is_the_direct_url() {
-        for (heard, set, said) in
-            [(Ok(false), false, "set LONGSHORE_DATABASE__DIRECT_URL"), (Err("x".to_owned()), true, "let LONGSHORE_DATABASE__DIRECT_URL lead")]
-        {
+        for (heard, set, level, said) in [
+            (Ok(false), false, Level::Warn, "set LONGSHORE_DATABASE__DIRECT_URL"),
+            (Err("x".to_owned()), true, Level::Fail, "let LONGSHORE_DATABASE__DIRECT_URL lead"),
+        ] {
             let finding = notifications(heard, set);
-            assert!(finding.level == Level::Fail && finding.remedy.as_deref().is_some_and(|remedy| remedy.contains(said)), "{finding:?}");
+            assert!(finding.level == level && finding.remedy.as_deref().is_some_and(|remedy| remedy.contains(said)), "{finding:?}");
         }
         assert_eq!(notifications(Ok(true), false).level, Level::Ok);
     }

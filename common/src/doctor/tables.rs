@@ -49,3 +49,32 @@ pub(super) fn bloat(facts: &Facts) -> Finding {
         format!("{dead} dead rows in {} tables, which autovacuum removes", facts.tables.len())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::samples, *};
+
+    #[test]
+    fn dead_rows_count_where_nobody_comes() {
+        let mut facts = samples::facts();
+        let ago = |minutes| Some(facts.server.now - SignedDuration::from_mins(minutes));
+        let vacuumed = |table: Table, last_vacuum| Table { last_vacuum, ..table };
+        for (table, level, said) in [
+            (samples::table("ready", 0, DEAD - 1, 0), Level::Ok, "dead rows in 1 tables"),
+            (samples::table("ready", 0, DEAD, 0), Level::Fail, "nobody has vacuumed it for 10h"), // since the server was started
+            (samples::table("job_data", DEAD, DEAD, 0), Level::Ok, ""),
+            (vacuumed(samples::table("ready", 0, 10 * DEAD, 0), ago(9)), Level::Ok, ""),
+            (vacuumed(samples::table("ready", 0, DEAD, 0), ago(10)), Level::Fail, "for 10m"),
+            (vacuumed(samples::table("ready", 100, 0, LARGE), ago(1)), Level::Warn, "its empty pages stay"),
+            (vacuumed(samples::table("ready", 1_000_000, 0, LARGE), ago(1)), Level::Ok, ""),
+            (vacuumed(samples::table("finished", 100, 0, LARGE), ago(1)), Level::Ok, ""),
+        ] {
+            facts.tables = vec![table];
+            let finding = bloat(&facts);
+            assert!(finding.level == level && finding.detail.contains(said), "{:?}: {finding:?}", facts.tables);
+        }
+        facts.server.autovacuum = false;
+        facts.tables = vec![vacuumed(samples::table("ready", 0, DEAD, 0), ago(1))];
+        assert_eq!(bloat(&facts).level, Level::Fail, "it will not come");
+    }
+}

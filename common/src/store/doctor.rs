@@ -101,7 +101,7 @@ impl Store {
         let (client, mut messages) = self.connect_directly().await?;
         let payload = format!("{:016x}", fastrand::u64(..));
         let listen = format!("listen {CHANNEL}");
-        let (heard, hears) = tokio::sync::oneshot::channel();
+        let (tells, arrival) = tokio::sync::oneshot::channel();
         let expected = payload.clone();
         // the messages must be read while the statement is under way
         tokio::spawn(async move {
@@ -109,7 +109,7 @@ impl Store {
                 if let Ok(AsyncMessage::Notification(note)) = message
                     && note.payload() == expected
                 {
-                    let _ = heard.send(()); // whoever has given up needs no answer
+                    let _ = tells.send(()); // whoever has given up needs no answer
                     return;
                 }
             }
@@ -119,7 +119,7 @@ impl Store {
         })
         .await?;
         self.query(TELL, &[&[CHANNEL].as_slice(), &[payload].as_slice()]).await?;
-        Ok(matches!(tokio::time::timeout(ARRIVES_WITHIN, hears).await, Ok(Ok(()))))
+        Ok(matches!(tokio::time::timeout(ARRIVES_WITHIN, arrival).await, Ok(Ok(()))))
     }
 }
 
@@ -152,6 +152,7 @@ fn server(row: &Row) -> Result<Server, StoreError> {
         idle_in_transaction_session_timeout: get(row, "idle_in_transaction_session_timeout")?,
         max_wal_bytes: get(row, "max_wal_bytes")?,
         wal_keep_bytes: get(row, "wal_keep_bytes")?,
+        unarchived: get(row, "unarchived")?,
         data_directory: get(row, "data_directory")?,
     })
 }
