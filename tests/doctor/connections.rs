@@ -2,7 +2,7 @@
 
 use crate::{
     place::{Place, doctor},
-    pooler::deaf,
+    pooler::{PgBouncer, deaf},
     support::postgres::connect,
 };
 
@@ -52,4 +52,19 @@ async fn notifications_that_a_pooler_swallows() {
     let away = [missing[0], ("LONGSHORE_DATABASE__DIRECT_URL", "postgres://postgres@127.0.0.1:1/postgres")];
     place.is_told_with(&away, "notifications", "fail", &["nobody can listen"], &["LONGSHORE_DATABASE__DIRECT_URL"]).await;
     place.is_quiet_with(&[missing[0], ("LONGSHORE_DATABASE__DIRECT_URL", &place.url)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_that_pgbouncer_swallows() {
+    let place = Place::start().await;
+    // before version 1.21 it does not follow prepared statements, so that each run needs one that has seen none
+    let Some(bouncer) = PgBouncer::start(&place).await else { return };
+    let url = format!("postgres://postgres@{}/postgres?sslmode=disable", bouncer.address);
+    let said = doctor(&[("LONGSHORE_DATABASE__URL", &url)]).await;
+    assert_eq!((said.of_level("warn"), said.of_level("fail")), (vec!["notifications"], vec![]), "{said:#?}");
+    drop(bouncer);
+    let Some(bouncer) = PgBouncer::start(&place).await else { return };
+    let url = format!("postgres://postgres@{}/postgres?sslmode=disable", bouncer.address);
+    let said = doctor(&[("LONGSHORE_DATABASE__URL", &url), ("LONGSHORE_DATABASE__DIRECT_URL", &place.url)]).await;
+    assert_eq!((said.of_level("warn"), said.of_level("fail")), (vec![], vec![]), "{said:#?}");
 }

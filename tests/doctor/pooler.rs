@@ -1,13 +1,53 @@
-//! What a pooler in transaction mode does to LISTEN, in PostgreSQL's own protocol: everything is answered, and no notification
-//! ever arrives.
+//! What a pooler in transaction mode does to LISTEN: everything is answered, and no notification ever arrives. Once in
+//! PostgreSQL's own protocol, for every machine, and once as PgBouncer, where it is installed.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{fs, io, net::SocketAddr, path::PathBuf, process::Command};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream, UnixStream},
     task::JoinHandle,
 };
+
+use crate::{
+    place::{Place, SOON},
+    support::{
+        eventually::eventually,
+        process::{Process, Program},
+    },
+};
+
+/// PgBouncer in transaction mode, before a server.
+pub struct PgBouncer {
+    pub address: SocketAddr,
+    _process: Process,
+}
+
+impl PgBouncer {
+    /// `None`: it is not installed.
+    pub async fn start(place: &Place) -> Option<Self> {
+        if Command::new("pgbouncer").arg("--version").output().is_err() {
+            eprintln!("no PgBouncer is installed: only what stands in for it was tested");
+            return None;
+        }
+        let address = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address"); // closed again here
+        let socket = place.postgres.socket();
+        let host = socket.parent().expect("a folder").display();
+        // root may not run it: then it becomes somebody else
+        let user = if nix::unistd::Uid::effective().is_root() { "user = postgres\n" } else { "" };
+        let settings = format!(
+            "[databases]\n* = host={host} port=5432 user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\n\
+             auth_type = any\npool_mode = transaction\nignore_startup_parameters = extra_float_digits\n{user}",
+            address.port()
+        );
+        let file = std::env::temp_dir().join(format!("longshore-pgbouncer-{}-{}.ini", std::process::id(), address.port()));
+        fs::write(&file, settings).expect("write");
+        let process = Program::new("pgbouncer", [&file]).start();
+        eventually("PgBouncer answers", SOON, async || TcpStream::connect(address).await.is_ok()).await;
+        fs::remove_file(&file).expect("remove");
+        Some(Self { address, _process: process })
+    }
+}
 
 /// The type of the message `NotificationResponse`.
 const NOTIFICATION: u8 = b'A';

@@ -36,7 +36,7 @@ pub(super) fn look(server: &Server) -> Disk {
     };
     let directory = Path::new(directory);
     if !is_here(server, directory) {
-        return Disk::Unseen("the database is on another machine".to_owned());
+        return Disk::Unseen("the database is on another machine, or this user cannot see that it is this one".to_owned());
     }
     let spaces = [directory.to_owned(), directory.join("pg_wal")].into_iter().filter_map(|path| {
         let seen = statvfs(&path).ok()?; // pg_wal is PostgreSQL's alone: other users do not see it
