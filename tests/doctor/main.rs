@@ -13,3 +13,4 @@ mod pooler;
 mod rows;
 mod schema;
 mod server;
+mod standby;

@@ -1,5 +1,5 @@
 //! What a pooler in transaction mode does to LISTEN: everything is answered, and no notification ever arrives. Once in
-//! PostgreSQL's own protocol, for every machine, and once as PgBouncer, where it is installed.
+//! PostgreSQL's own protocol, for every machine, and once as `PgBouncer`, where it is installed.
 
 use std::{fs, io, net::SocketAddr, path::PathBuf, process::Command};
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// PgBouncer in transaction mode, before a server.
+/// `PgBouncer` in transaction mode, before a server.
 pub struct PgBouncer {
     pub address: SocketAddr,
     _process: Process,

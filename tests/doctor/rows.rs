@@ -4,6 +4,7 @@ use tokio_postgres::IsolationLevel;
 
 use crate::{
     place::{Place, SOON},
+    standby::Standby,
     support::{eventually::eventually, postgres::connect},
 };
 
@@ -91,6 +92,39 @@ async fn dead_rows_that_nobody_removes() {
         place.run(statement).await;
     }
     place.is_quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_with_an_old_query() {
+    let place = Place::start().await;
+    place.run("select pg_create_physical_replication_slot('standby_of_june', true)").await;
+    let from: String = place.one("select pg_current_wal_lsn()::text").await;
+    let now: i64 = place.one("select pg_current_xact_id()::text::bigint").await;
+    let now = u32::try_from(now).expect("a new server");
+    let slotless = async || Standby::start(place.postgres.socket(), "reports", None, &from).await;
+    let mut standby = slotless().await;
+    let mut reading = Standby::start(place.postgres.socket(), "other", Some("standby_of_june"), &from).await;
+    standby.needs(now).await;
+    reading.needs(now).await;
+    eventually("the primary has heard both", SOON, async || {
+        place.one::<bool>("select count(*) = 1 from pg_stat_replication where backend_xmin is not null").await
+            && place.one::<bool>("select xmin is not null from pg_replication_slots").await
+    })
+    .await;
+    place.is_quiet().await;
+    place.run(MANY_TRANSACTIONS).await;
+    place
+        .is_told("replication", "warn", &["the standby reports at local", "hot_standby_feedback", "transactions have begun since"], &["on reports: end them"])
+        .await;
+    standby.needs(0).await;
+    place.is_quiet().await; // the slot has a reader, who may go on at any moment
+    drop(reading);
+    let detail = ["'standby_of_june' is read by nobody", "rows that died within the last 10"];
+    let drop_slot = "select pg_drop_replication_slot('standby_of_june')";
+    place.is_told("replication", "fail", &detail, &[drop_slot]).await;
+    place.run(drop_slot).await;
+    place.is_quiet().await;
+    drop(standby);
 }
 
 /// What is not archived stays, and fills the disk.
