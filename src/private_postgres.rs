@@ -59,12 +59,14 @@ pub struct Options {
     pub tcp_port: Option<u16>,
     /// The folder with `postgres` and `initdb`; without one, they are looked for.
     pub programs: Option<PathBuf>,
+    /// Settings of its own, `name=value`, which win over those of its purpose.
+    pub settings: Vec<String>,
 }
 
 impl Options {
     /// A server on a Unix socket only, with the programs that are found.
     pub fn new(data_dir: impl Into<PathBuf>, purpose: Purpose) -> Self {
-        Self { data_dir: data_dir.into(), purpose, tcp_port: None, programs: None }
+        Self { data_dir: data_dir.into(), purpose, tcp_port: None, programs: None, settings: Vec::new() }
     }
 }
 
@@ -90,7 +92,7 @@ impl PrivatePostgres {
     /// # Errors
     /// Whatever is missing, or wrong with the folder: see [`PrivatePostgresError`].
     pub fn start(options: Options) -> Result<Self, PrivatePostgresError> {
-        let Options { data_dir, purpose, tcp_port, programs } = options;
+        let Options { data_dir, purpose, tcp_port, programs, settings } = options;
         let folder = Folder::hold(&data_dir)?;
         let pgdata = folder.pgdata();
         let account = Account::for_data(&pgdata)?;
@@ -112,7 +114,7 @@ impl PrivatePostgres {
         command.arg("-k").arg(folder::quoted(&socket_dir));
         command.args(["-h", if tcp_port.is_some() { "127.0.0.1" } else { "" }]);
         command.args(["-c", server::MARK]);
-        for setting in purpose.settings() {
+        for setting in purpose.settings().iter().copied().chain(settings.iter().map(String::as_str)) {
             command.args(["-c", setting]);
         }
         let (log, log_begins) = folder.open_log()?;

@@ -7,7 +7,7 @@
 //!     routes ─ the table, and a file a noun
 //!       waiting ─ requests that wait for jobs    feed ─ events for those who watch
 //!       pages ─ the dashboard and /docs   shared ─ one answer for many who look
-//!       stats ─ figures, once for all who ask    metrics ─ them and more, for Prometheus
+//!       last ─ figures, once for all who ask    metrics ─ them and more, for Prometheus
 //!       idempotency ─ what is not done twice
 //!       body ─ what is read of a request     openapi ─ how it is all described
 //!       problem ─ what is said when it fails
@@ -20,6 +20,7 @@ mod cursor;
 mod feed;
 mod guard;
 mod idempotency;
+mod last;
 mod live_queues;
 pub mod metrics;
 mod openapi;
@@ -32,7 +33,6 @@ mod routes;
 mod server;
 mod shared;
 mod state;
-mod stats;
 mod waiting;
 
 pub use self::{

@@ -65,6 +65,12 @@ pub enum ApiError {
         /// Where the queue was named.
         fault: Fault,
     },
+    /// Its API key is limited to queues, and this is about the whole.
+    #[error("API key \"{key}\" is limited to queues")]
+    Limited {
+        /// The key's name.
+        key: String,
+    },
     /// There is nothing at that path.
     #[error("no such path")]
     NoSuchPath,
@@ -232,6 +238,7 @@ impl ApiError {
                 format!("API key \"{key}\" does not reach to queue \"{queue}\"; one that does: longshore keys create --name … --scope {scope} --queue {queue}")
                     .into(),
             ),
+            Self::Limited { key } => (Kind::Forbidden, limited(key).into()),
             Self::NoSuchPath => (Kind::NotFound, "there is nothing at this path; GET /openapi.json lists all".into()),
             Self::NotFound { what, name } => (Kind::NotFound, format!("there is no {what} {name}").into()),
             Self::MethodNotAllowed { allowed } => (Kind::MethodNotAllowed, format!("allowed are {allowed}").into()),
@@ -319,6 +326,11 @@ impl ApiError {
             _ => (&[]).into(),
         }
     }
+}
+
+/// Why a key that is limited to queues does not see what concerns all.
+fn limited(key: &str) -> String {
+    format!("API key \"{key}\" is limited to queues, and this is about all of them; one that is not: longshore keys create --name … --scope read")
 }
 
 /// Why a workflow cannot be changed so.

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod bulk;
 pub mod control;
+pub mod database;
 pub mod events;
 pub mod explain;
 pub mod failures;
@@ -86,7 +87,7 @@ fn table(state: &Arc<State>) -> (Table, String) {
             schedules::ScheduleRoutes(state.clone()),
             workflows::WorkflowRoutes(state.clone()),
             workers::WorkerRoutes(state.clone()),
-            stats::StatsRoutes(state.clone()),
+            (stats::StatsRoutes(state.clone()), database::DatabaseRoutes(state.clone())),
             metrics::MetricsRoutes(state.clone()),
             login::LoginRoutes(state.clone()),
             health::HealthRoutes(state.clone()),

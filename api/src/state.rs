@@ -8,19 +8,24 @@ use std::{
     time::Duration,
 };
 
-use longshore_common::store::{Store, StoreError, enqueue::Coalescer, listen::Waker};
+use longshore_common::store::{Store, StoreError, enqueue::Coalescer, listen::Waker, stats::Sample};
 use tokio::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Keys, body::Budget, feed::Feed, live_queues::LiveQueues, metrics::ApiMetrics, problem::ApiError, pull::Pull, stats::LastStats, waiting::Waiting,
+    auth::Keys, body::Budget, feed::Feed, last::Last, live_queues::LiveQueues, metrics::ApiMetrics, problem::ApiError, pull::Pull,
+    routes::database::DatabaseHealth, waiting::Waiting,
 };
 
 /// Bytes that the bodies of single jobs may take together.
 const JOB_BODIES: usize = 64 * 1024 * 1024;
 /// Bytes that the bodies of batches may take together: four of the largest.
 const BATCH_BODIES: usize = 128 * 1024 * 1024;
+/// How old figures may become.
+const STATS_REFRESH: Duration = Duration::from_secs(1);
+/// How old the database's health may become.
+const DATABASE_REFRESH: Duration = Duration::from_secs(5);
 /// What is kept of a request's time limit for saying that the database did not answer within it.
 const TO_SAY_SO: f64 = 0.9;
 
@@ -40,7 +45,9 @@ pub struct State {
     /// Events for those who watch.
     pub feed: Arc<Feed>,
     /// Figures for dashboards.
-    pub stats: LastStats,
+    pub stats: Last<Sample>,
+    /// How the database is.
+    pub database: Last<DatabaseHealth>,
     /// What is counted for Prometheus.
     pub metrics: Arc<ApiMetrics>,
     /// The API keys.
@@ -62,7 +69,8 @@ impl State {
             waiting: Waiting::new(stop.clone()),
             pull: Arc::new(Pull::new(stop.clone())),
             feed: Arc::new(Feed::new(stop.clone())),
-            stats: LastStats::default(),
+            stats: Last::within(STATS_REFRESH),
+            database: Last::within(DATABASE_REFRESH),
             metrics: Arc::default(),
             keys: Arc::new(keys),
             job_bodies: Budget::of(JOB_BODIES),

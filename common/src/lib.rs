@@ -1,9 +1,10 @@
 //! Longshore's words, rules and store.
 //!
 //! The rules ([`job`], [`key`], [`duration`], [`json`], [`notes`], [`outcome`]) are pure: no database, no clock, no chance. The [`store`]
-//! holds every SQL statement. Nothing here knows HTTP or handlers; those are the crates `api` and `worker`.
+//! holds every SQL statement, [`doctor`] judges what it sees. Nothing here knows HTTP or handlers; those are the crates `api` and `worker`.
 
 pub mod cron;
+pub mod doctor;
 pub mod duration;
 pub mod duties;
 pub mod fault;

@@ -11,6 +11,7 @@ pub mod claim;
 pub mod connect;
 pub mod control;
 pub mod directory;
+mod doctor;
 pub mod enqueue;
 mod error;
 pub mod events;

@@ -16,7 +16,7 @@ use crate::{
 const EVERYWHERE: Duration = Duration::from_secs(5);
 
 /// Every route, and what it wants; `None`: any key.
-const ROUTES: [(&str, &str, Option<Scope>); 42] = [
+const ROUTES: [(&str, &str, Option<Scope>); 43] = [
     ("POST", "/v1/jobs", Some(Scope::Enqueue)),
     ("POST", "/v1/jobs/batch", Some(Scope::Enqueue)),
     ("GET", "/v1/jobs", Some(Scope::Read)),
@@ -37,6 +37,7 @@ const ROUTES: [(&str, &str, Option<Scope>); 42] = [
     ("POST", "/v1/workflows/{id}/retry", Some(Scope::Admin)),
     ("GET", "/v1/workers", Some(Scope::Read)),
     ("GET", "/v1/stats", Some(Scope::Read)),
+    ("GET", "/v1/database", Some(Scope::Read)),
     ("GET", "/metrics", Some(Scope::Read)),
     ("GET", "/v1/events", Some(Scope::Read)),
     ("GET", "/v1/failures", Some(Scope::Read)),

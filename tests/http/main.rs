@@ -8,6 +8,7 @@ mod batch;
 mod bulk;
 mod bulk_commands;
 mod control;
+mod database;
 mod events;
 mod explain;
 mod failures;

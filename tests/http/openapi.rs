@@ -307,6 +307,7 @@ async fn answers_are_as_described() {
         ("/v1/queues/{name}", "/v1/queues/nothing"),
         ("/v1/workers", "/v1/workers"),
         ("/v1/stats", "/v1/stats"),
+        ("/v1/database", "/v1/database"),
         ("/v1/failures", "/v1/failures"),
         ("/v1/failures", "/v1/failures?limit=0"),
         ("/livez", "/livez"),

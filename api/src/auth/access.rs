@@ -61,6 +61,17 @@ impl Access {
         }
     }
 
+    /// Whether it may see what concerns all queues.
+    ///
+    /// # Errors
+    /// [`ApiError::Limited`].
+    pub fn want_all_queues(&self) -> Result<(), ApiError> {
+        match self.0.as_deref() {
+            Some(key) if key.queues.is_some() => Err(ApiError::Limited { key: key.name.clone() }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it may use this queue; `pointer` is where the request names it.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The schemas of what the API takes and gives. Tests hold them against what serde writes.
 
 mod bulk;
+mod database;
 mod events;
 mod failures;
 mod jobs;

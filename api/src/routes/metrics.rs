@@ -25,7 +25,13 @@ impl MetricsRoutes {
     async fn read(&self, caller: Caller<Read>) -> Result<Exposition, Refusal<Nothing>> {
         // the queues first: whether the database answers is known after it was asked
         let of_queues = match self.0.store() {
-            Ok(store) => self.0.stats.get(store).await.map(|sample| metrics::of_queues(&sample, |queue| caller.reaches(queue))).unwrap_or_default(),
+            Ok(store) => self
+                .0
+                .stats
+                .get(async || store.stats().await)
+                .await
+                .map(|sample| metrics::of_queues(&sample, |queue| caller.reaches(queue)))
+                .unwrap_or_default(),
             Err(_) => String::new(),
         };
         Ok(Exposition(self.0.metrics.text(self.0.bare_store()) + &of_queues))

@@ -22,7 +22,8 @@ impl StatsRoutes {
     /// counted at most once a second, however many ask. Scope: `read`.
     #[oai(path = "/v1/stats", method = "get")]
     async fn read(&self, caller: Caller<Read>) -> Result<Output<Stats>, Refusal<Nothing>> {
-        let sample = self.0.stats.get(self.0.store()?).await?;
+        let store = self.0.store()?;
+        let sample = self.0.stats.get(async || store.stats().await).await?;
         Ok(Output(sample.of(|queue| caller.reaches(queue))))
     }
 }

@@ -171,7 +171,7 @@ async fn migrate_locked(client: &mut Client) -> Result<bool, MigrateError> {
 }
 
 /// Changes when any routine does. FNV-1a: it must be the same in every build, which the standard hasher does not promise.
-fn fingerprint() -> String {
+pub(super) fn fingerprint() -> String {
     struct Fnv(u64);
     impl Hasher for Fnv {
         fn write(&mut self, bytes: &[u8]) {

@@ -1,0 +1,2 @@
+-- doctor/made
+select major, minor, routines from longshore.schema_version

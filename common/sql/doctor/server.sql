@@ -1,0 +1,22 @@
+-- doctor/server
+-- What the server says of itself. pg_settings hides what the user may not see, where current_setting would refuse.
+select current_setting('server_version') as version,
+       current_setting('server_version_num')::int as version_num,
+       clock_timestamp() as now,
+       pg_postmaster_start_time() as started_at,
+       pg_is_in_recovery() as standby,
+       current_user::text as "user",
+       pg_has_role(current_user, 'pg_read_all_stats', 'usage') as sees_all,
+       inet_server_addr() is null as by_socket,
+       current_setting('max_connections')::int as max_connections,
+       current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true)::int, 0) as reserved_connections,
+       current_setting('fsync')::bool as fsync,
+       current_setting('full_page_writes')::bool as full_page_writes,
+       current_setting('synchronous_commit') <> 'off' as synchronous_commit,
+       current_setting('autovacuum')::bool as autovacuum,
+       current_setting('track_counts')::bool as track_counts,
+       current_setting('idle_in_transaction_session_timeout') as idle_in_transaction_session_timeout,
+       (select setting::bigint * 1024 * 1024 from pg_settings where name = 'max_wal_size') as max_wal_bytes,
+       (select setting::bigint * 1024 * 1024 from pg_settings where name = 'wal_keep_size') as wal_keep_bytes,
+       (select last_failed_wal from pg_stat_archiver where last_failed_time > coalesce(last_archived_time, '-infinity')) as unarchived,
+       (select setting from pg_settings where name = 'data_directory') as data_directory
