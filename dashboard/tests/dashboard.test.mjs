@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { open, violations, visit } from "./browser.mjs";
 import { eventually, SOON, start } from "./longshore.mjs";
 
-const PAGES = ["", "queues", "jobs", "failures", "schedules", "workers"];
+const PAGES = ["", "queues", "jobs", "failures", "schedules", "workers", "database"];
 let longshore;
 let browser;
 
@@ -174,6 +174,22 @@ clicked("a schedule's job is enqueued now, and its next times are shown", async 
   await eventually("five of them", SOON, async () => (await page.getByText(/3:00:00/).count()) === 5);
   await button(page, "Run now: nightly").click();
   await page.getByText("was enqueued by nightly").waitFor();
+});
+
+clicked("what holds vacuum back is named", async (page) => {
+  const session = await longshore.psql("begin isolation level repeatable read; select count(*) from longshore.queues;");
+  await page.goto(`${longshore.url}/#/database`);
+  const row = page.getByRole("row", { name: new RegExp(`^transaction ${session.pid} `) });
+  await row.getByText("idle in transaction").waitFor();
+  await row.getByText("select count(*)").waitFor();
+  await session.end();
+  await row.waitFor({ state: "detached" });
+});
+
+clicked("the overview says which queue is paused while jobs wait", async (page) => {
+  await longshore.call("PUT", "/v1/queues/stuck", { paused: true });
+  await longshore.enqueue({ kind: "echo", queue: "stuck" });
+  await page.getByText("stuck is paused, and 1 job waits in it.").waitFor();
 });
 
 clicked("an API that goes away is told, and the page goes on by itself when it is back", async (page) => {

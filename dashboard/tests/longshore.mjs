@@ -47,6 +47,16 @@ export async function start(program, handlers = () => "") {
       const { stdout } = await promisify(execFile)(program, args, { env: { ...process.env, LONGSHORE_DATABASE__URL: running.database } });
       return stdout;
     },
+    /** A session of psql that has run this and stays; `end()` ends it. */
+    async psql(text) {
+      const psql = spawn("psql", [running.database, "-qAtX"], { stdio: ["pipe", "pipe", "inherit"] });
+      const ended = new Promise((resolve) => psql.once("exit", resolve));
+      psql.stdin.write(`${text}\nselect 'pid ' || pg_backend_pid();\n`);
+      let said = "";
+      psql.stdout.on("data", (part) => (said += part));
+      const pid = await eventually("psql has answered", 10_000, async () => said.match(/^pid (\d+)$/m)?.[1]);
+      return { pid, end: () => (psql.stdin.end(), ended) };
+    },
     /** `meanwhile` is while it is away. */
     async restart(meanwhile) {
       await running.end();

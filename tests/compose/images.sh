@@ -50,6 +50,10 @@ is "probes bury nothing: the logs do not mention them" 0 "$(docker compose logs 
 # the API is process 1 of its container, the worker has an init before it
 is "the API is process 1" longshore-api "$(docker compose exec -T api bash -c 'read -rd "" name </proc/1/cmdline; basename "$name"')"
 is "the worker has an init, for what its handlers may leave behind" docker-init "$(docker compose exec -T worker bash -c 'read -rd "" name </proc/1/cmdline; basename "$name"')"
+find_api
+page=$(curl --silent "$api/")
+asset=$(grep -o '/assets/[^"]*\.js' <<<"$page" | head -1)
+is "the image holds the dashboard" "200 text/javascript; charset=utf-8" "$(curl --silent --output /dev/null --write-out '%{http_code} %{content_type}' "$api$asset")"
 is "memory is limited" "536870912 536870912 1073741824" \
   "$(for service in api worker db; do inspect '{{.HostConfig.Memory}}' "$(container $service)"; done | tr '\n' ' ' | sed 's/ $//')"
 is "logs are rotated" "10m 3|10m 3|10m 3|" \

@@ -44,3 +44,12 @@ export function count(n: number, estimated = false): string {
 export function rate(n: number): string {
   return n === 0 ? "0" : n < 10 ? n.toFixed(2) : n < 100 ? n.toFixed(1) : whole.format(Math.round(n));
 }
+
+/** "512 B", "8.0 KiB", "1.5 GiB". */
+export function bytes(n: number): string {
+  for (const unit of ["B", "KiB", "MiB", "GiB"]) {
+    if (n < 1024) return unit === "B" ? `${n} B` : `${n.toFixed(1)} ${unit}`;
+    n /= 1024;
+  }
+  return `${n.toFixed(1)} TiB`;
+}
