@@ -80,6 +80,11 @@ impl Matched {
     pub fn is(&self, path: &Arc<str>) {
         let _ = self.0.set(path.clone()); // a request finds one route
     }
+
+    /// Its path; `None`: no route was found.
+    pub fn path(&self) -> Option<&Arc<str>> {
+        self.0.get()
+    }
 }
 
 /// What the API counts.

@@ -12,6 +12,7 @@ use longshore_common::{
     json::RawJson,
     notes::Notes,
     store::{Store, listen::Waker},
+    trace::{Role, Span},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -107,6 +108,8 @@ pub(crate) async fn attempt(handlers: &Handlers) -> Result<(), WorkerError> {
     // a thread, so that handlers that block theirs hear it
     thread::Builder::new().name("longshore-line".to_owned()).spawn(move || hears.hear(socket, &cancels)).map_err(broken)?;
     let handler = handlers.get(&job.lane.kind);
+    // the attempt's own span is the worker's
+    let span = Span::below(job.traceparent.as_deref(), Role::Internal, &format!("run {} apart", job.lane.kind));
     let context = Context {
         job: Arc::new(job),
         deadline: left.and_then(|left| Instant::now().checked_add(left)),
@@ -116,7 +119,7 @@ pub(crate) async fn attempt(handlers: &Handlers) -> Result<(), WorkerError> {
     };
     let ended = match handler {
         // where it was called, it blocks nothing but this process; elsewhere it may be moved by its runtime
-        Some(handler) => call(&*handler, context).await,
+        Some(handler) => span.around(call(&*handler, context)).await,
         None => Err(HandlerError::failed("this program has no handler for the kind when it is started anew: it must call run with the same handlers")),
     };
     line.send(&FromChild::End(End::of(ended)));
