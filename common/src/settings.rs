@@ -67,7 +67,11 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         meaning: "where spans are sent by OTLP over HTTP: a base URL such as http://127.0.0.1:4318; without it there are none",
     },
-    Setting { key: "traces.sample", default: "1", meaning: "share of the traces that begin here to be sent, 0 to 1; others are sent or not as their callers say" },
+    Setting {
+        key: "traces.sample",
+        default: "1",
+        meaning: "share of the traces that begin here to be sent, 0 to 1; others are sent or not as their callers say",
+    },
     Setting { key: "log", default: "info", meaning: "what to log: error, warn, info, debug, trace, or a filter such as info,longshore_worker=debug" },
     Setting { key: "log_format", default: "text", meaning: "text or json" },
 ];

@@ -153,8 +153,12 @@ impl Reporter {
             let too_late = reported.stale.contains(lease);
             self.metrics.ended(job, outcome, *ran, too_late);
             if too_late {
-                log_job!(warn, job, {},
-                    "the lease was lost before this attempt ended, so its outcome does not count: the job was given to another worker, or ended otherwise");
+                log_job!(
+                    warn,
+                    job,
+                    {},
+                    "the lease was lost before this attempt ended, so its outcome does not count: the job was given to another worker, or ended otherwise"
+                );
                 continue;
             }
             let state = states.binary_search_by_key(lease, |(lease, _)| *lease).ok().map(|at| states[at].1);
