@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use self::collector::{CLIENT, CONSUMER, Collector, SERVER, Seen};
 use crate::{
     a_users_program,
+    g04_poison_jobs_run_apart::dangerous,
     place::Place,
     push::service::{Call, Reply, Service},
     support::{eventually::eventually, http, process::Process},
@@ -132,6 +133,14 @@ async fn what_a_handler_in_rust_does_is_below_its_attempt() {
     assert_eq!((step.trace.as_str(), step.parent.as_str(), step.attribute("n")), (TRACE, attempt.id.as_str(), "7"));
     let followed = collector.attempt(follower, 1).await;
     assert_eq!((followed.name.as_str(), followed.trace.as_str(), followed.parent.as_str()), ("run echo", TRACE, attempt.id.as_str()));
+    // one that runs in a process of its own, which has a span there
+    let id = dangerous(&system, json!({"kind": "traced"})).await;
+    system.until(id, "succeeded").await;
+    let attempt = collector.attempt(id, 3).await;
+    let apart = collector.until("of the process", |span| span.name == "run traced apart").await;
+    let step = collector.until("of the handler there", |span| span.name == "step" && span.parent == apart.id).await;
+    assert_eq!((&apart.parent, &apart.trace, &step.trace), (&attempt.id, &attempt.trace, &attempt.trace));
+    assert!(apart.resource["process.pid"] != attempt.resource["process.pid"]);
     stop(&mut worker).await;
 }
 
