@@ -64,7 +64,7 @@ fn start_both(settings: &LogSettings, target: Target, spans: Option<Exporter>) -
         None => drop(registry().with(layer).try_init()),
         Some(exporter) => {
             if registry().with(layer).with(exporter.layer()).try_init().is_ok() {
-                exporter.turn_on();
+                trace::turn(true);
             }
         }
     }

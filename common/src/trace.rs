@@ -31,6 +31,11 @@ pub fn on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
+/// Spans are made from now on, or none any more.
+pub(crate) fn turn(on: bool) {
+    ON.store(on, Ordering::Relaxed);
+}
+
 /// Whether a value is a `traceparent`: `version-trace-parent-flags`, in lower-case hexadecimal, of which neither id may be all
 /// zeroes.
 pub fn is_traceparent(value: &str) -> bool {

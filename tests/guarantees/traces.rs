@@ -131,8 +131,8 @@ async fn what_a_handler_in_rust_does_is_below_its_attempt() {
     assert_eq!((attempt.status, attempt.events.len()), (1, 1), "an error that it tells is no failure: {attempt:?}");
     let step = collector.until("of the handler", |span| span.name == "step").await;
     assert_eq!((step.trace.as_str(), step.parent.as_str(), step.attribute("n")), (TRACE, attempt.id.as_str(), "7"));
-    let followed = collector.attempt(follower, 1).await;
-    assert_eq!((followed.name.as_str(), followed.trace.as_str(), followed.parent.as_str()), ("run echo", TRACE, attempt.id.as_str()));
+    let second = collector.attempt(follower, 1).await;
+    assert_eq!((second.name.as_str(), second.trace.as_str(), second.parent.as_str()), ("run echo", TRACE, attempt.id.as_str()));
     // one that runs in a process of its own, which has a span there
     let id = dangerous(&system, json!({"kind": "traced"})).await;
     system.until(id, "succeeded").await;

@@ -20,7 +20,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{ON, TARGET};
+use super::{TARGET, turn};
 use crate::{
     log::chain,
     program::{VERSION, host},
@@ -97,16 +97,11 @@ impl Exporter {
             .with_error_events_to_status(false) // the outcome says whether an attempt failed
             .with_filter(wanted.with_target(TARGET, LevelFilter::INFO))
     }
-
-    /// The layer is in place: spans are made from now on.
-    pub(crate) fn turn_on(&self) {
-        ON.store(true, Ordering::Relaxed);
-    }
 }
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        ON.store(false, Ordering::Relaxed);
+        turn(false);
         // that they could not be sent was told
         let _ = self.0.shutdown_with_timeout(LAST);
     }

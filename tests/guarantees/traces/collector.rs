@@ -161,7 +161,7 @@ fn read(request: ExportTraceServiceRequest) -> Vec<Seen> {
 }
 
 fn hexadecimal(id: &[u8]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
+    id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn texts(attributes: &[KeyValue]) -> BTreeMap<String, String> {

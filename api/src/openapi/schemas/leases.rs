@@ -4,7 +4,7 @@ use longshore_common::job::JobView;
 use poem_openapi::registry::{MetaSchema, Registry};
 use serde_json::{Value, json};
 
-use super::super::schema::{Field, Schema, any, flag, inline, input, integer, length, list, object, text, time, word};
+use super::super::schema::{Field, Schema, any, flag, inline, input, integer, length, list, nullable, object, text, time, word};
 use crate::routes::leases::{Leased, LeasedJob, ReportsTaken, Standing};
 
 /// Which jobs are wanted.
@@ -155,7 +155,7 @@ impl Schema for LeasedJob {
             vec![
                 ("lease", text(), "The token under which it is extended and reported."),
                 ("lease_expires_at", time(), "When the lease ends unless it is extended."),
-                ("traceparent", text(), "W3C trace context of the request that enqueued it, for your own spans; null: there is none."),
+                ("traceparent", nullable(text()), "W3C trace context of the request that enqueued it, for your own spans; null: there is none."),
                 ("parents", any(), "The results of the jobs it waited for, by name."),
             ],
         );
