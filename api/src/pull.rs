@@ -59,6 +59,8 @@ pub struct Given {
     pub lease: Lease,
     /// When that ends, unless it is extended.
     pub expires_at: jiff::Timestamp,
+    /// W3C trace context, for spans of whoever runs it.
+    pub traceparent: Option<String>,
     /// The results of the jobs that it comes after, by name.
     pub parents: Option<RawJson>,
 }
@@ -232,7 +234,7 @@ async fn give(store: &Store, waker: &Waker, asked: &LeaseRequest, leased: Vec<Le
             let given = jobs.into_iter().filter_map(|job| {
                 let lasts = SignedDuration::try_from(asked.lease_for).ok()?;
                 let expires_at = job.started_at.checked_add(lasts).ok()?;
-                Some(Given { lease: job.lease, expires_at, parents: job.parents, job: shown.remove(&job.lease.id)? })
+                Some(Given { lease: job.lease, expires_at, traceparent: job.traceparent, parents: job.parents, job: shown.remove(&job.lease.id)? })
             });
             Ok(given.collect())
         }

@@ -1,5 +1,7 @@
 //! What happens around every request, whatever it asks for: its id, the guard, its API key, the time limit, a caught panic,
-//! its line in the log. The cheap things are done inline, since thousands of requests a second pass here.
+//! its span, its line in the log. The cheap things are done inline, since thousands of requests a second pass here.
+
+mod span;
 
 use std::{
     any::Any,
@@ -82,19 +84,27 @@ impl<E: Endpoint<Output = Response>> Endpoint for EveryRequest<E> {
             request.headers_mut().insert(REQUEST_ID, id.clone());
             id
         });
-        let mut line =
-            Line { method: request.method().clone(), uri: request.uri().clone(), client: request.remote_addr().as_socket_addr().copied(), key: None };
+        let mut line = Line {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            client: request.remote_addr().as_socket_addr().copied(),
+            key: None,
+            trace_id: None,
+        };
         let matched = Matched::default();
         request.set_data(matched.clone());
         let wait = AskedWait::of(&request);
+        let span = span::begin(&mut request, &id);
+        line.trace_id = span::trace_id(&request);
         let mut response = match self.let_in(&mut request) {
             Ok(key) => {
                 line.key = key;
-                self.answer(request, wait).await
+                span.around(self.answer(request, wait)).await
             }
             Err(error) => error.as_response(),
         };
         let took = start.elapsed();
+        span::end(&span, &line.method, &matched, &response);
         self.metrics.answered(&line.method, &matched, response.status().as_u16(), took, !wait.is_zero());
         line.write(&response, &id, took);
         response.headers_mut().insert(REQUEST_ID, id);
@@ -129,6 +139,7 @@ struct Line {
     client: Option<SocketAddr>,
     /// Name of the API key.
     key: Option<String>,
+    trace_id: Option<String>,
 }
 
 impl Line {
@@ -148,12 +159,13 @@ impl Line {
                     key = self.key.as_deref(),
                     duration_ms = milliseconds(took),
                     request_id = id.to_str().unwrap_or_default(),
+                    trace_id = self.trace_id.as_deref(),
                     $($more)*
                     "request"
                 )
             };
         }
-        let cause = || response.data::<Cause>().map_or_else(String::new, |cause| cause.0.to_string());
+        let cause = || cause(response);
         match status {
             _ if matches!(path, "/livez" | "/readyz" | "/health") => line!(tracing::Level::DEBUG,),
             503 => line!(tracing::Level::WARN, error = cause(),),
@@ -161,6 +173,11 @@ impl Line {
             _ => line!(tracing::Level::INFO,),
         }
     }
+}
+
+/// What stands behind an answer that says of an error no more than its caller may know.
+fn cause(response: &Response) -> String {
+    response.data::<Cause>().map_or_else(String::new, |cause| cause.0.to_string())
 }
 
 /// With three decimals: whole microseconds.

@@ -26,6 +26,7 @@ use std::{collections::HashMap, sync::Arc};
 use longshore_common::{
     job::JobView,
     store::{enqueue::Origin, failures::FailureGroup, queues::QueueView, schedules::ScheduleView, workers::WorkerView},
+    trace,
 };
 use poem::{
     Endpoint, EndpointExt, Request, Response, Result, Route,
@@ -173,20 +174,10 @@ impl Listed for WorkerView {
     const LIST: &'static str = "Workers";
 }
 
-/// Where jobs of this request come from. A `traceparent` that is not one is ignored, as W3C Trace Context asks.
+/// Where jobs of this request come from. A `traceparent` that is not one is ignored, as W3C Trace Context asks. Where there are
+/// traces, it is that of the request's own span.
 fn origin(access: &Access, request_id: Option<String>, traceparent: Option<String>) -> Origin {
-    Origin { enqueued_by: access.key_name().map(str::to_owned), request_id, traceparent: traceparent.filter(|value| is_traceparent(value)) }
-}
-
-/// `version-trace-parent-flags`, in lower-case hexadecimal, of which neither id may be all zeroes.
-fn is_traceparent(value: &str) -> bool {
-    let hex = |part: &str, length| part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let id = |part: &str, length| hex(part, length) && part.bytes().any(|b| b != b'0');
-    let mut parts = value.split('-');
-    let mut next = || parts.next().unwrap_or_default();
-    let (version, trace, parent, flags) = (next(), next(), next(), next());
-    // later versions may have more parts, and "ff" will never be one
-    hex(version, 2) && version != "ff" && id(trace, 32) && id(parent, 16) && hex(flags, 2) && (version != "00" || parts.next().is_none())
+    Origin { enqueued_by: access.key_name().map(str::to_owned), request_id, traceparent: traceparent.filter(|value| trace::is_traceparent(value)) }
 }
 
 #[cfg(test)]
@@ -256,25 +247,5 @@ mod tests {
         let early = ask(Method::GET, "/v1/jobs").await;
         assert_eq!(early.status().as_u16(), 503);
         assert!(early.data::<crate::problem::Cause>().is_some_and(|cause| cause.0.contains("schema")), "the log has the cause");
-    }
-
-    #[test]
-    fn a_traceparent_is_taken_if_it_is_one() {
-        for good in
-            ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-brings"]
-        {
-            assert!(is_traceparent(good), "{good}");
-        }
-        for bad in [
-            "",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        ] {
-            assert!(!is_traceparent(bad), "{bad}");
-        }
     }
 }

@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod program;
 pub mod settings;
 pub mod store;
+pub mod trace;
 
 /// The driver of PostgreSQL, for users of the worker crate.
 pub use tokio_postgres as postgres;

@@ -14,6 +14,11 @@ use crate::{
 /// The version of all programs of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// This host's name; in a container that is the container's id.
+pub fn host() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".to_owned())
+}
+
 /// What a program tells whoever started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -93,7 +98,11 @@ impl Program {
             Ok(settings) => settings,
             Err(error) => return self.complain(&error),
         };
-        let _written_when_dropped = log::start(&settings.log, log::Target::Stdout);
+        // "longshore api" and longshore-api are the same to whoever looks at traces
+        let _written_when_dropped = match log::start_with_traces(&settings, &self.name.replace(' ', "-"), log::Target::Stdout) {
+            Ok(guard) => guard,
+            Err(error) => return self.complain(&error),
+        };
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return self.end(&error, Exit::Failed),

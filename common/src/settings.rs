@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use self::handlers::{CommandSettings, HandlerSettings, HttpSettings};
-use self::values::{address, check_url, length, list, networks, number, parse_queues};
+use self::values::{address, check_url, collector, length, list, networks, number, parse_queues, share};
 use crate::job::{Kind, QueueName};
 
 /// One setting: where it is found in the file, its default, and what it means.
@@ -61,6 +61,16 @@ pub const SETTINGS: &[Setting] = &[
         key: "worker.allow",
         default: "",
         meaning: "networks that services may be called in although they are not public, separated by commas: \"127.0.0.0/8,10.0.0.0/8\"",
+    },
+    Setting {
+        key: "traces.endpoint",
+        default: "",
+        meaning: "where spans are sent by OTLP over HTTP: a base URL such as http://127.0.0.1:4318; without it there are none",
+    },
+    Setting {
+        key: "traces.sample",
+        default: "1",
+        meaning: "share of the traces that begin here to be sent, 0 to 1; others are sent or not as their callers say",
     },
     Setting { key: "log", default: "info", meaning: "what to log: error, warn, info, debug, trace, or a filter such as info,longshore_worker=debug" },
     Setting { key: "log_format", default: "text", meaning: "text or json" },
@@ -147,6 +157,15 @@ pub struct LogSettings {
     pub format: LogFormat,
 }
 
+/// Which spans are sent, and where.
+#[derive(Debug, Clone, Default)]
+pub struct TracesSettings {
+    /// The base URL of a collector, without a slash at its end; `None`: there are no spans.
+    pub endpoint: Option<String>,
+    /// Share of the traces that begin here, 0 to 1. Of others, their callers say it.
+    pub sample: f64,
+}
+
 /// All settings, read and checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -156,6 +175,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// How a worker works.
     pub worker: WorkerSettings,
+    /// Which spans are sent.
+    pub traces: TracesSettings,
     /// What the log tells.
     pub log: LogSettings,
 }
@@ -208,6 +229,7 @@ impl Settings {
                 allow: values.get("worker.allow", networks)?.unwrap_or_default(),
                 handlers,
             },
+            traces: TracesSettings { endpoint: values.get("traces.endpoint", collector)?, sample: values.require("traces.sample", share)? },
             log: LogSettings {
                 filter: values.require("log", |v| {
                     v.parse::<tracing_subscriber::EnvFilter>().map_err(|e| {
@@ -251,7 +273,7 @@ impl Values {
         let Some((value, source)) = self.environment.get(key).or_else(|| self.file.get(key)) else {
             return if default.is_empty() { Ok(None) } else { parse(default).map(Some).map_err(SettingError) };
         };
-        let shown = if key.ends_with("url") { "***" } else { value };
+        let shown = if key.ends_with("url") || key == "traces.endpoint" { "***" } else { value };
         parse(value).map(Some).map_err(|why| SettingError(format!("{source}: \"{shown}\" {why}")))
     }
 
@@ -395,6 +417,9 @@ mod tests {
             ("LONGSHORE_DATABASE__URL", "mysql://x", "LONGSHORE_DATABASE__URL in the environment: \"***\" must be"),
             ("LONGSHORE_DATABASE__URL_FILE", "/nowhere/url", "LONGSHORE_DATABASE__URL_FILE in the environment: cannot read \"/nowhere/url\""),
             ("LONGSHORE_CONFIG", "/nowhere.toml", "cannot read the settings file /nowhere.toml"),
+            ("LONGSHORE_TRACES__SAMPLE", "2", "\"2\" must be a number from 0 to 1"),
+            ("LONGSHORE_TRACES__ENDPOINT", "127.0.0.1:4318", "LONGSHORE_TRACES__ENDPOINT in the environment: \"***\" must be the base URL"),
+            ("LONGSHORE_TRACES__ENDPOINT", "http://a/v1/traces", "/v1/traces is added to it"),
             ("LONGSHORE_LOG_FORMAT", "xml", "\"xml\" must be text or json"),
         ] {
             let error = with(&[(name, value)]).expect_err(name);

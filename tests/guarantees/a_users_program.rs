@@ -36,7 +36,8 @@ fn becomes_a_worker() {
         return;
     }
     let settings = Settings::load().expect("settings");
-    let _log = longshore_common::log::start(&settings.log, longshore_common::log::Target::Stdout);
+    let log = longshore_common::log::start_with_traces(&settings, "a-users-program", longshore_common::log::Target::Stdout);
+    let _until_the_end = log.expect("the collector's address is one");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().expect("a runtime");
     let kind = |name| Kind::new(name).expect("a kind");
     let handlers = Handlers::new()
@@ -45,6 +46,7 @@ fn becomes_a_worker() {
         .with(kind("wait"), Wait)
         .with(kind("transfer"), Transfer)
         .with(kind("follow"), Follow)
+        .with(kind("traced"), Traced)
         .with(kind("echo"), Echo);
     runtime.block_on(async { longshore_worker::run(&settings, handlers, stop_on_signals().expect("signals")).await }).expect("it works");
     runtime.shutdown_background();
@@ -157,6 +159,20 @@ impl Handler for Follow {
         }
         let follower = Job::new("echo", &args).queue("followers").tag("follows").unique("one");
         Ok(vec![context.enqueue(&follower).await?, context.enqueue(&follower).await?])
+    }
+}
+
+/// Makes a span of its own, tells an error, and enqueues a job.
+struct Traced;
+
+impl Handler for Traced {
+    type Args = Value;
+    type Output = i64;
+
+    async fn handle(&self, _: Value, context: Context) -> Result<i64, HandlerError> {
+        tracing::info_span!("step", n = 7).in_scope(|| tracing::debug_span!("too small to be told").in_scope(|| ()));
+        tracing::error!("something to be told");
+        Ok(context.enqueue(&Job::new("echo", ())).await?)
     }
 }
 

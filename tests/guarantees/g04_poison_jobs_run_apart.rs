@@ -34,7 +34,7 @@ async fn has_lost(system: &System, id: i64, losses: i16) {
 }
 
 /// A job that has lost two workers, and is due.
-async fn dangerous(system: &System, mut job: Value) -> i64 {
+pub async fn dangerous(system: &System, mut job: Value) -> i64 {
     job["delay"] = json!("1h");
     let id = system.enqueue(&job).await;
     has_lost(system, id, 2).await;

@@ -28,6 +28,7 @@ mod place;
 mod pullers;
 mod push;
 mod system;
+mod traces;
 mod under_fire;
 mod who_is_let_in;
 mod workers_answer_probes;

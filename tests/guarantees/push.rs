@@ -1,7 +1,7 @@
 //! Services that are called: what they answer becomes the outcome, whatever they do harms that attempt alone, and nothing is
 //! called that should not be.
 
-mod service;
+pub mod service;
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 

@@ -31,11 +31,14 @@ async fn finish(api: Api) {
 #[tokio::test]
 async fn a_job_is_leased_extended_and_completed() {
     let api = Api::start().await;
-    let id = api.enqueue(r#"{"kind":"k","args":{"b":1.50,"a":2},"unique":{"key":"u"},"tags":["t"],"timeout":60}"#).await;
+    let (new, trace) =
+        (r#"{"kind":"k","args":{"b":1.50,"a":2},"unique":{"key":"u"},"tags":["t"],"timeout":60}"#, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let headers = [("content-type", "application/json"), ("traceparent", trace)];
+    let id = api.request("POST", "/v1/jobs", &headers, new.as_bytes()).await.json()["id"].as_i64().expect("an id");
     let jobs = lease(&api, json!({"worker": "mine", "lease_for": "20s"})).await;
     let job = &jobs[0];
     assert_eq!((jobs.len(), &job["id"], &job["state"], &job["attempt"], &job["worker"]), (1, &json!(id), &json!("running"), &json!(1), &json!("mine")));
-    assert_eq!((&job["unique_key"], &job["tags"], &job["parents"]), (&json!("u"), &json!(["t"]), &json!({})));
+    assert_eq!((&job["unique_key"], &job["tags"], &job["parents"], &job["traceparent"]), (&json!("u"), &json!(["t"]), &json!({}), &json!(trace)));
     let time = |value: &Value| value.as_str().expect("a time").parse::<jiff::Timestamp>().expect("a time");
     assert_eq!((time(&job["lease_expires_at"]) - time(&job["started_at"])).get_seconds(), 20);
     assert_eq!(lease(&api, json!({})).await.len(), 0, "it is another's");

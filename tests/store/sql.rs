@@ -121,3 +121,26 @@ async fn notify_wakes_after_the_commit_only() {
     assert_eq!(heard.recv().await, Some(Some("q2".to_owned())), "neither the silent nor the rolled back one");
     stop.cancel();
 }
+
+#[tokio::test]
+async fn a_job_belongs_to_the_trace_that_its_session_names() {
+    let f = Fixture::new().await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let enqueue = "select longshore.enqueue('echo')";
+    f.run(&format!("begin; set local longshore.traceparent = '{trace}'; {enqueue}; commit; {enqueue}")).await;
+    for none in [
+        "",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        &trace.replace("00-4", "zz-4"),
+        "order 7",
+        &trace.replace("00-4", "ff-4"),
+        &format!("{trace}-01"),
+    ] {
+        f.run(&format!("set longshore.traceparent = '{none}'; {enqueue}")).await;
+    }
+    let rows = f.sql.query("select traceparent from longshore.job_data order by id", &[]).await.expect("look");
+    let stored: Vec<Option<String>> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(stored[0].as_deref(), Some(trace));
+    assert_eq!(stored[1..], vec![None; 8], "it ends with the transaction, and what is no traceparent counts for none");
+}

@@ -5,6 +5,25 @@ use std::time::{Duration, Instant};
 
 use longshore_common::{job::JobState, outcome::Outcome, store::claim::LeasedJob};
 
+/// A line of the log about a job: the level, the job, more fields, and what is said of it. Every such line says which job and which
+/// attempt it is about, and which request and trace that came from.
+macro_rules! log_job {
+    ($level:ident, $job:expr, { $($fields:tt)* }, $($message:tt)+) => {{
+        let job: &longshore_common::store::claim::LeasedJob = &$job;
+        tracing::$level!(
+            job.id = job.lease.id,
+            kind = &*job.lane.kind,
+            queue = &*job.lane.queue,
+            attempt = job.attempt,
+            $($fields)*
+            request_id = job.request_id.as_deref(),
+            trace_id = job.traceparent.as_deref().and_then(longshore_common::trace::trace_id),
+            $($message)+
+        )
+    }};
+}
+pub(crate) use log_job;
+
 /// Lines a second at most, for successes and for all other outcomes each.
 const LINES: usize = 20;
 
@@ -32,18 +51,16 @@ impl JobLog {
         let count = if matches!(outcome, Outcome::Succeeded { .. }) { &mut self.succeeded } else { &mut self.others };
         *count += 1;
         let quiet = *count > LINES;
-        let (id, kind, queue, attempt) = (job.lease.id, &*job.lane.kind, &*job.lane.queue, job.attempt);
-        let request_id = job.request_id.as_deref().unwrap_or("-");
         let state = state.map_or("known", JobState::word);
         match outcome {
-            Outcome::Succeeded { .. } if quiet => tracing::debug!(job.id = id, kind, queue, attempt, request_id, "succeeded"),
-            Outcome::Succeeded { .. } => tracing::info!(job.id = id, kind, queue, attempt, request_id, "succeeded"),
+            Outcome::Succeeded { .. } if quiet => log_job!(debug, job, {}, "succeeded"),
+            Outcome::Succeeded { .. } => log_job!(info, job, {}, "succeeded"),
             Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Discarded { .. } if !quiet => {
                 let error = outcome.error().unwrap_or_default();
-                tracing::warn!(job.id = id, kind, queue, attempt, max_attempts = job.max_attempts, request_id, state, error, "{}", outcome.word());
+                log_job!(warn, job, { max_attempts = job.max_attempts, state, error, }, "{}", outcome.word());
             }
-            _ if quiet => tracing::debug!(job.id = id, kind, queue, attempt, request_id, state, "{}", outcome.word()),
-            _ => tracing::info!(job.id = id, kind, queue, attempt, request_id, state, "{}", outcome.word()),
+            _ if quiet => log_job!(debug, job, { state, }, "{}", outcome.word()),
+            _ => log_job!(info, job, { state, }, "{}", outcome.word()),
         }
     }
 

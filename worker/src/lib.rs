@@ -53,6 +53,7 @@ mod probe;
 mod report;
 mod running;
 mod slots;
+mod span;
 pub mod testing;
 
 use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};

@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// This host's name; in a container that is the container's id.
 pub(crate) fn host() -> String {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".to_owned())
+    longshore_common::program::host()
 }
 
 /// What this worker says of itself. Its name is new at every start.

@@ -22,7 +22,12 @@ use longshore_common::{
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{job_log::JobLog, metrics::WorkerMetrics, notes::Notebook, slots::Slots};
+use crate::{
+    job_log::{JobLog, log_job},
+    metrics::WorkerMetrics,
+    notes::Notebook,
+    slots::Slots,
+};
 
 /// Outcomes a statement at most.
 const BATCH: usize = 1000;
@@ -148,8 +153,12 @@ impl Reporter {
             let too_late = reported.stale.contains(lease);
             self.metrics.ended(job, outcome, *ran, too_late);
             if too_late {
-                tracing::warn!(job.id = lease.id, kind = %job.lane.kind, attempt = job.attempt,
-                    "the lease was lost before this attempt ended, so its outcome does not count: the job was given to another worker, or ended otherwise");
+                log_job!(
+                    warn,
+                    job,
+                    {},
+                    "the lease was lost before this attempt ended, so its outcome does not count: the job was given to another worker, or ended otherwise"
+                );
                 continue;
             }
             let state = states.binary_search_by_key(lease, |(lease, _)| *lease).ok().map(|at| states[at].1);
@@ -172,5 +181,5 @@ impl Reporter {
 
 /// The job stays leased until this worker stops, and is then tried again: no outcome is invented for it.
 fn refused(job: &LeasedJob, error: &longshore_common::store::StoreError) {
-    tracing::error!(job.id = job.lease.id, kind = %job.lane.kind, error = longshore_common::log::chain(error), "the outcome of this attempt cannot be stored");
+    log_job!(error, job, { error = longshore_common::log::chain(error), }, "the outcome of this attempt cannot be stored");
 }

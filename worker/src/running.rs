@@ -15,6 +15,7 @@ use longshore_common::{
         claim::{Lease, LeasedJob},
         workers::WorkerNumber,
     },
+    trace::Span,
 };
 use tokio::{
     runtime::Handle,
@@ -31,8 +32,10 @@ use crate::{
         AnyHandler, Context,
         desk::{Completed, Desk},
     },
+    job_log::log_job,
     report::{Attempt, Report, Unreported},
     slots::Slot,
+    span,
 };
 
 /// A handler that goes on for that long after its deadline blocks its thread: it cannot be ended from outside.
@@ -53,6 +56,7 @@ struct Entry {
     completed: Completed,
     task: Option<AbortHandle>,
     slot: Slot,
+    span: Span,
 }
 
 /// A job that was claimed, with what runs it.
@@ -118,7 +122,8 @@ impl Running {
     /// not wait have run once: the runtime is woken once for all of them. Where handlers block all its threads, that lasts.
     pub fn start(&self, jobs: Vec<Claimed>) -> JoinHandle<()> {
         let mut attempts = Vec::with_capacity(jobs.len());
-        for Claimed { job, handler, slot } in jobs {
+        for Claimed { mut job, handler, slot } in jobs {
+            let span = span::begin(&mut job);
             let job = Arc::new(job);
             let lease = job.lease;
             let deadline = job.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -139,14 +144,15 @@ impl Running {
                 completed: context.completed.clone(),
                 task: None,
                 slot,
+                span: span.clone(),
             };
             self.entries().insert(lease, entry);
             if job.losses >= LOSSES_TO_RUN_APART && handler.is_dangerous() {
                 // the process is a child of this thread
                 let apart = self.0.ground.apart.clone();
-                self.spawn(&Handle::current(), lease, self.clone().attempt(context, apart, cancellation));
+                self.spawn(&Handle::current(), lease, span.around(self.clone().attempt(context, apart, cancellation)));
             } else {
-                attempts.push((lease, self.clone().attempt(context, handler, cancellation)));
+                attempts.push((lease, span.around(self.clone().attempt(context, handler, cancellation))));
             }
         }
         let (running, handlers) = (self.clone(), self.0.ground.handlers.clone());
@@ -215,7 +221,7 @@ impl Running {
         if let Some(entry) = self.entries().get_mut(&lease)
             && !entry.cancellation.is_cancelled()
         {
-            tracing::info!(job.id = lease.id, kind = %entry.job.lane.kind, "is to be cancelled: its handler is told to end");
+            log_job!(info, entry.job, {}, "is to be cancelled: its handler is told to end");
             entry.cancellation.cancel();
             let end = Instant::now() + attempt::TO_END;
             entry.deadline = Some(entry.deadline.map_or(end, |deadline| deadline.min(end)));
@@ -230,9 +236,10 @@ impl Running {
             let stuck: Vec<Lease> = self.entries().iter().filter(|(_, e)| e.deadline.is_some_and(|d| d + STUCK_AFTER < now)).map(|(lease, _)| *lease).collect();
             for lease in stuck {
                 let Some(entry) = self.take(lease) else { continue };
-                tracing::error!(
-                    job.id = lease.id,
-                    kind = %entry.job.lane.kind,
+                log_job!(
+                    error,
+                    entry.job,
+                    {},
                     "the handler blocks its thread and ignores its deadline; its attempt is reported as timed out, its slot is given to others, \
                      but its thread is lost until it returns: use spawn_blocking in it"
                 );
@@ -266,6 +273,7 @@ impl Running {
         let entries = std::mem::take(&mut *self.entries());
         for entry in entries.values() {
             abort(entry);
+            span::end_as(&entry.span, "lost");
         }
         self.0.ended.notify_waiters();
         entries.len()
@@ -280,7 +288,9 @@ impl Running {
 
     /// Somebody else reports it.
     fn let_go(&self, lease: Lease) {
-        self.entries().remove(&lease);
+        if let Some(entry) = self.entries().remove(&lease) {
+            span::end_as(&entry.span, "given_away");
+        }
         self.0.ended.notify_waiters();
     }
 
@@ -290,13 +300,14 @@ impl Running {
         let outcome = match entry.completed.result() {
             Some(result) => {
                 if !matches!(outcome, Outcome::Succeeded { .. } | Outcome::HandedBack) {
-                    tracing::warn!(job.id = entry.job.lease.id, kind = %entry.job.lane.kind, error = outcome.error(),
+                    log_job!(warn, entry.job, { error = outcome.error(), },
                         "the handler completed its job in a transaction and then ended as {}: the job has succeeded all the same", outcome.word());
                 }
                 Outcome::Succeeded { result: result.clone() }
             }
             None => outcome,
         };
+        span::end(&entry.span, &outcome);
         let _ = self.0.reports.send(Report { lease: entry.job.lease, attempt: Attempt { job: entry.job, ran: entry.began.elapsed() }, outcome }).await; // the reporter outlives all attempts
         drop(entry.slot);
         self.0.ended.notify_waiters();

@@ -47,6 +47,7 @@ pub struct LeasedJob {
     job: JobView,
     lease: String,
     lease_expires_at: Timestamp,
+    traceparent: Option<String>,
     parents: RawJson,
 }
 
@@ -90,10 +91,11 @@ impl LeaseRoutes {
         let asked = Arc::new(asked);
         let puller = puller(&caller, &asked, agent.0);
         let given = state.pull.lease(store, &state.waker, &asked, &puller).await?;
-        let leased = |Given { job, lease, expires_at, parents }| LeasedJob {
+        let leased = |Given { job, lease, expires_at, traceparent, parents }| LeasedJob {
             job,
             lease: lease.token(),
             lease_expires_at: expires_at,
+            traceparent,
             parents: parents.unwrap_or_else(RawJson::empty_object),
         };
         Ok(Output(Leased { jobs: given.into_iter().map(leased).collect() }))

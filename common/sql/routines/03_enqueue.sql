@@ -42,6 +42,7 @@ comment on function longshore.exceeds_float8 is 'is a JSON number too large for 
 -- interval, or at once after your commit with notify => true.
 -- Where the job is silent, its queue's defaults count: a null priority or max_attempts, a timeout of 0 (null is none).
 -- A queue that is full (max_waiting) raises with errcode LS429.
+-- The job belongs to the trace that the session names: set local longshore.traceparent = '00-…'; what is no traceparent counts for none.
 -- security definer: the role longshore_producer may call this and touch no table.
 create or replace function longshore.enqueue(
   kind text,
@@ -69,6 +70,9 @@ declare
   v_id bigint;
   v_verdict text;
   v_lane int;
+  -- a setting and not a parameter: whoever begins the transaction knows the trace, and a trigger that enqueues need not
+  v_traceparent text := substring(current_setting('longshore.traceparent', true)
+    from '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$');
 begin
   -- a passed null means the default, as an absent field does over HTTP; a null timeout is "none"
   args := coalesce(args, '{}'); queue := coalesce(queue, 'default');
@@ -115,6 +119,7 @@ begin
     p_timeouts_ms => array[(extract(epoch from timeout) * 1000)::int],
     p_run_ats => array[run_at], p_delays => array[extract(epoch from delay)::float8], p_expires_in => array[extract(epoch from expires_in)::float8],
     p_concurrency_keys => array[concurrency_key], p_retries => array[retry], p_tags => array[to_json(tags)], p_metas => array[meta],
+    p_traceparents => case when v_traceparent is null then '{}' else array[v_traceparent] end,
     p_unique_keys => case when unique_key is null then '{}' else array[unique_key] end, p_unique_whiles => array[unique_while],
     p_unique_fors => array[extract(epoch from unique_for)::float8], p_on_conflicts => array[on_conflict],
     p_when_full => 'verdict') b;

@@ -63,3 +63,22 @@ pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
         })
         .collect()
 }
+
+/// Reads the base URL of a collector.
+pub(super) fn collector(text: &str) -> Result<String, String> {
+    const FORM: &str = "must be the base URL of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318";
+    let url = url::Url::parse(text).map_err(|why| format!("{FORM}: {why}"))?;
+    let path = url.path().trim_end_matches('/');
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || url.query().is_some() || url.fragment().is_some() {
+        return Err(FORM.to_owned());
+    }
+    if path.ends_with("/v1/traces") {
+        return Err(format!("{FORM}; /v1/traces is added to it"));
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Reads a number from 0 to 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "must be a number from 0 to 1".to_owned())
+}

@@ -4,7 +4,10 @@ use std::{
     fs::File,
     io,
     os::{fd::AsFd, unix::net::UnixStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -12,6 +15,7 @@ use longshore_common::{
     json::RawJson,
     notes::Notes,
     store::{Store, listen::Waker},
+    trace::{Role, Span},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -37,6 +41,8 @@ pub(crate) struct Line {
     socket: Mutex<UnixStream>,
     checkpoint: Mutex<Option<RawJson>>,
     written: Notify,
+    /// The attempt has ended: the process ends by itself, once its log is written and its spans are sent.
+    ended: AtomicBool,
 }
 
 impl Line {
@@ -81,6 +87,7 @@ impl Line {
                 Ok(ToChild::Cancel) => cancellation.cancel(),
                 Ok(ToChild::Written) => self.written.notify_one(),
                 Ok(ToChild::Start(_)) => {}
+                Err(_) if self.ended.load(Ordering::Relaxed) => return,
                 Err(_) => std::process::exit(1), // where there is no signal at the death of a parent, or it was late
             }
         }
@@ -101,12 +108,19 @@ pub(crate) async fn attempt(handlers: &Handlers) -> Result<(), WorkerError> {
     let settings = database.into_settings(2);
     let store = Store::new(&settings, "longshore-worker", STATEMENT_TIMEOUT)?;
     let database = Database::new(store.clone(), Waker::start(&store), settings.pool);
-    let line = Arc::new(Line { socket: Mutex::new(socket.try_clone().map_err(broken)?), checkpoint: Mutex::new(checkpoint), written: Notify::new() });
+    let line = Arc::new(Line {
+        socket: Mutex::new(socket.try_clone().map_err(broken)?),
+        checkpoint: Mutex::new(checkpoint),
+        written: Notify::new(),
+        ended: AtomicBool::new(false),
+    });
     let cancellation = CancellationToken::new();
     let (hears, cancels) = (line.clone(), cancellation.clone());
     // a thread, so that handlers that block theirs hear it
     thread::Builder::new().name("longshore-line".to_owned()).spawn(move || hears.hear(socket, &cancels)).map_err(broken)?;
     let handler = handlers.get(&job.lane.kind);
+    // the attempt's own span is the worker's
+    let span = Span::below(job.traceparent.as_deref(), Role::Internal, &format!("run {} apart", job.lane.kind));
     let context = Context {
         job: Arc::new(job),
         deadline: left.and_then(|left| Instant::now().checked_add(left)),
@@ -116,9 +130,11 @@ pub(crate) async fn attempt(handlers: &Handlers) -> Result<(), WorkerError> {
     };
     let ended = match handler {
         // where it was called, it blocks nothing but this process; elsewhere it may be moved by its runtime
-        Some(handler) => call(&*handler, context).await,
+        Some(handler) => span.around(call(&*handler, context)).await,
         None => Err(HandlerError::failed("this program has no handler for the kind when it is started anew: it must call run with the same handlers")),
     };
+    drop(span);
+    line.ended.store(true, Ordering::Relaxed);
     line.send(&FromChild::End(End::of(ended)));
     Ok(())
 }

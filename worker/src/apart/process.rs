@@ -31,6 +31,7 @@ use super::{
 use crate::{
     death::die_with,
     handler::{AnyHandler, Context, Handled, HandlerError, Running},
+    job_log::log_job,
 };
 
 /// What a process that has said its last word may take to end: to write its log, say.
@@ -46,7 +47,7 @@ impl AnyHandler for Apart {
             let job = &context.job;
             let checkpoint = context.checkpoint().await?;
             let (mut process, socket) = Process::start().map_err(|error| HandlerError::failed(format!("cannot start a process for it: {error}")))?;
-            tracing::info!(job.id = job.lease.id, kind = %job.lane.kind, losses = job.losses, pid = process.group.as_raw(),
+            log_job!(info, job, { losses = job.losses, pid = process.group.as_raw(), },
                 "attempts before this one were lost with their workers: it runs in a process of its own");
             let left = context.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let start = Start { job: (**job).clone(), left, checkpoint, database: (&*self.0).into() };

@@ -15,7 +15,10 @@ use super::{
     desk::{Completed, Desk},
     transaction::{Transaction, TransactionError},
 };
-use crate::job::{EnqueueError, Job};
+use crate::{
+    job::{EnqueueError, Job},
+    job_log::log_job,
+};
 
 /// What a handler may know of its attempt, and tell of it. Cheap to clone.
 ///
@@ -134,7 +137,7 @@ impl Context {
         match until_available(&self.cancellation, || database.store.give_away(self.job.lease)).await? {
             Ok(given) => given.then_some(()),
             Err(error) => {
-                tracing::error!(job.id = self.job.lease.id, error = longshore_common::log::chain(&error), "a job that was handed on could not be let go of");
+                log_job!(error, self.job, { error = longshore_common::log::chain(&error), }, "a job that was handed on could not be let go of");
                 None
             }
         }
@@ -167,7 +170,7 @@ impl Context {
         Transaction::begin(self).await
     }
 
-    /// Written beside jobs that this one enqueues: the request and the trace that it belongs to.
+    /// Written beside jobs that this one enqueues: the request and the trace that it belongs to, in which they are below it.
     pub(super) fn origin(&self) -> Origin {
         Origin { enqueued_by: None, request_id: self.job.request_id.clone(), traceparent: self.job.traceparent.clone() }
     }

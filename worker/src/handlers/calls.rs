@@ -3,6 +3,7 @@
 
 mod answer;
 mod guard;
+mod span;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -10,7 +11,10 @@ use longshore_common::log;
 use reqwest::{Client, Request, Response, redirect::Policy};
 use url::{Host, Url};
 
-use self::guard::{Forbidden, Guard, Guarded};
+use self::{
+    guard::{Forbidden, Guard, Guarded},
+    span::Call,
+};
 use crate::handler::HandlerError;
 
 /// How long a connection may take to be made.
@@ -91,14 +95,22 @@ impl Caller {
     ///
     /// # Errors
     /// Where it may not be sent, or no answer comes; the error tells where to, but not the path: that may hold a secret.
-    pub async fn send(&self, request: Request) -> Result<Answer, HandlerError> {
+    pub async fn send(&self, mut request: Request) -> Result<Answer, HandlerError> {
         let place = place(request.url());
         if let Some(why) = self.refusal(request.url()) {
             return Err(HandlerError::failed(format!("{place} was not called: {why}")));
         }
+        let mut call = Call::begin(&mut request);
         match self.client.execute(request).await {
-            Ok(response) => Ok(Answer { response, place }),
-            Err(error) => Err(HandlerError::failed(failure(&place, error))),
+            Ok(response) => {
+                call.answered(response.status());
+                Ok(Answer { response, place, _call: call })
+            }
+            Err(error) => {
+                let error = failure(&place, error);
+                call.failed(&error);
+                Err(HandlerError::failed(error))
+            }
         }
     }
 }
@@ -108,6 +120,8 @@ impl Caller {
 pub(super) struct Answer {
     response: Response,
     place: String,
+    /// Ends with it.
+    _call: Call,
 }
 
 /// `https://host:port`, for messages.

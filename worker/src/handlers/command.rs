@@ -21,6 +21,7 @@ use self::{folder::Folders, memory::Watch, notes::Told, output::Log, process::Pr
 use crate::{
     handler::{AnyHandler, Context, Handled, HandlerError, Running},
     handlers::output::Output,
+    job_log::log_job,
 };
 
 /// Exit code of a program that says that trying again is of no use (`EX_DATAERR` of sysexits.h).
@@ -89,7 +90,7 @@ impl Command {
             .start(process::Start { settings: &self.settings, environment, folder })
             .await
             .map_err(|error| HandlerError::failed(error.to_string()))?;
-        tracing::debug!(job.id = context.job.lease.id, kind = %self.kind, pid = process.id(), "a command runs");
+        log_job!(debug, context.job, { pid = process.id(), }, "a command runs");
         let over = self.shared.memory.watch(process.id(), self.settings.memory);
         let pipes = process.pipes();
         let (mut output, mut log, mut seen) = (Output::default(), Log::new(context.clone()), notes::Seen::default());

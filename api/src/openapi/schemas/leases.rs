@@ -4,7 +4,7 @@ use longshore_common::job::JobView;
 use poem_openapi::registry::{MetaSchema, Registry};
 use serde_json::{Value, json};
 
-use super::super::schema::{Field, Schema, any, flag, inline, input, integer, length, list, object, text, time, word};
+use super::super::schema::{Field, Schema, any, flag, inline, input, integer, length, list, nullable, object, text, time, word};
 use crate::routes::leases::{Leased, LeasedJob, ReportsTaken, Standing};
 
 /// Which jobs are wanted.
@@ -155,6 +155,7 @@ impl Schema for LeasedJob {
             vec![
                 ("lease", text(), "The token under which it is extended and reported."),
                 ("lease_expires_at", time(), "When the lease ends unless it is extended."),
+                ("traceparent", nullable(text()), "W3C trace context of the request that enqueued it, for your own spans; null: there is none."),
                 ("parents", any(), "The results of the jobs it waited for, by name."),
             ],
         );
@@ -166,6 +167,7 @@ impl Schema for LeasedJob {
             example.extend([
                 ("lease".to_owned(), json!("7")),
                 ("lease_expires_at".to_owned(), json!("2030-01-31T12:00:30Z")),
+                ("traceparent".to_owned(), json!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")),
                 ("parents".to_owned(), json!({})),
             ]);
         }
