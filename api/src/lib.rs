@@ -15,7 +15,6 @@
 mod auth;
 mod body;
 mod connections;
-mod cursor;
 mod feed;
 mod guard;
 mod idempotency;

@@ -15,8 +15,11 @@ use config::{Config, File, FileFormat};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
-pub use self::handlers::{CommandSettings, HandlerSettings, HttpSettings};
-use self::values::{address, check_url, length, list, networks, number, parse_queues};
+pub use self::{
+    handlers::{CommandSettings, HandlerSettings, HttpSettings},
+    values::api_url,
+};
+use self::values::{address, api_key, check_url, length, list, networks, number, parse_queues};
 use crate::job::{Kind, QueueName};
 
 /// One setting: where it is found in the file, its default, and what it means.
@@ -62,6 +65,8 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         meaning: "networks that services may be called in although they are not public, separated by commas: \"127.0.0.0/8,10.0.0.0/8\"",
     },
+    Setting { key: "client.url", default: "", meaning: "commands ask the API there, as https://jobs.example, and not the database" },
+    Setting { key: "client.key", default: "", meaning: "the API key that they send" },
     Setting { key: "log", default: "info", meaning: "what to log: error, warn, info, debug, trace, or a filter such as info,longshore_worker=debug" },
     Setting { key: "log_format", default: "text", meaning: "text or json" },
 ];
@@ -129,6 +134,15 @@ pub struct WorkerSettings {
     pub handlers: BTreeMap<Kind, HandlerSettings>,
 }
 
+/// How commands reach an API.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// Where; `None`: commands ask the database.
+    pub url: Option<String>,
+    /// The API key that they send.
+    pub key: Option<SecretString>,
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -156,6 +170,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// How a worker works.
     pub worker: WorkerSettings,
+    /// How commands reach an API.
+    pub client: ClientSettings,
     /// What the log tells.
     pub log: LogSettings,
 }
@@ -208,6 +224,10 @@ impl Settings {
                 allow: values.get("worker.allow", networks)?.unwrap_or_default(),
                 handlers,
             },
+            client: ClientSettings {
+                url: values.get("client.url", api_url)?,
+                key: values.get("client.key", api_key)?.map(SecretString::from),
+            },
             log: LogSettings {
                 filter: values.require("log", |v| {
                     v.parse::<tracing_subscriber::EnvFilter>().map_err(|e| {
@@ -251,7 +271,7 @@ impl Values {
         let Some((value, source)) = self.environment.get(key).or_else(|| self.file.get(key)) else {
             return if default.is_empty() { Ok(None) } else { parse(default).map(Some).map_err(SettingError) };
         };
-        let shown = if key.ends_with("url") { "***" } else { value };
+        let shown = if key.ends_with("url") || key.ends_with("key") { "***" } else { value };
         parse(value).map(Some).map_err(|why| SettingError(format!("{source}: \"{shown}\" {why}")))
     }
 
