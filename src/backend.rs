@@ -38,10 +38,7 @@ pub use self::{
     events::{Events, Heard},
     wake::Waking,
 };
-use crate::{
-    command, database,
-    output::List,
-};
+use crate::{command, database, output::List};
 
 const JSON: &str = "application/json";
 
@@ -114,7 +111,8 @@ impl Backend {
             add("cursor", cursor::encode(before.max(0)));
         }
         let List { items, next_cursor } = client.get(&["v1", "jobs"], &query).await?;
-        let next = next_cursor.map(|text| cursor::decode(&text).ok_or_else(|| anyhow!("{} gives a cursor that this version does not know: {text}", self.shown())));
+        let next =
+            next_cursor.map(|text| cursor::decode(&text).ok_or_else(|| anyhow!("{} gives a cursor that this version does not know: {text}", self.shown())));
         Ok(JobPage { items, next: next.transpose()? })
     }
 

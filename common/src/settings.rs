@@ -15,11 +15,11 @@ use config::{Config, File, FileFormat};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
+use self::values::{address, api_key, check_url, length, list, networks, number, parse_queues};
 pub use self::{
     handlers::{CommandSettings, HandlerSettings, HttpSettings},
     values::api_url,
 };
-use self::values::{address, api_key, check_url, length, list, networks, number, parse_queues};
 use crate::job::{Kind, QueueName};
 
 /// One setting: where it is found in the file, its default, and what it means.
@@ -224,10 +224,7 @@ impl Settings {
                 allow: values.get("worker.allow", networks)?.unwrap_or_default(),
                 handlers,
             },
-            client: ClientSettings {
-                url: values.get("client.url", api_url)?,
-                key: values.get("client.key", api_key)?.map(SecretString::from),
-            },
+            client: ClientSettings { url: values.get("client.url", api_url)?, key: values.get("client.key", api_key)?.map(SecretString::from) },
             log: LogSettings {
                 filter: values.require("log", |v| {
                     v.parse::<tracing_subscriber::EnvFilter>().map_err(|e| {

@@ -120,7 +120,8 @@ impl Client {
             let client = if here { client.no_proxy() } else { client };
             if base.scheme() == "http" { client.tls_certs_only([]) } else { client }
         };
-        let http = build().build().context("no certificates of authorities were found, so that no https URL can be called: install the package ca-certificates")?;
+        let http =
+            build().build().context("no certificates of authorities were found, so that no https URL can be called: install the package ca-certificates")?;
         Ok(Self { http, base, settings })
     }
 
@@ -232,7 +233,9 @@ impl Client {
         let needed = format!("this needs an API key with the scope {scope} (longshore keys create --name … --scope {scope})");
         match (status, &self.settings.key) {
             (StatusCode::UNAUTHORIZED, None) => format!("\n{needed}, in LONGSHORE_CLIENT__KEY or in the file that LONGSHORE_CLIENT__KEY_FILE names"),
-            (StatusCode::UNAUTHORIZED, Some(key)) => format!("\nit does not know the key {}, which LONGSHORE_CLIENT__KEY has; {needed}", beginning(reveal(key))),
+            (StatusCode::UNAUTHORIZED, Some(key)) => {
+                format!("\nit does not know the key {}, which LONGSHORE_CLIENT__KEY has; {needed}", beginning(reveal(key)))
+            }
             (StatusCode::FORBIDDEN, Some(key)) => format!("\n{needed}; LONGSHORE_CLIENT__KEY has the key {}", beginning(reveal(key))),
             _ => String::new(),
         }

@@ -183,7 +183,8 @@ mod tests {
     #[test]
     fn a_job_ends_once_and_a_gap_makes_unsure() {
         let told = |event: &str, id: i64| {
-            let data = format!(r#"{{"event": "{event}", "at": "2030-01-31T12:00:00Z", "job_id": {id}, "kind": "k", "queue": "q", "attempt": 1, "error": "a\nb"}}"#);
+            let data =
+                format!(r#"{{"event": "{event}", "at": "2030-01-31T12:00:00Z", "job_id": {id}, "kind": "k", "queue": "q", "attempt": 1, "error": "a\nb"}}"#);
             Heard::Event(serde_json::from_str(&data).expect("an event"))
         };
         let mut followed = Followed { left: [1, 2].into(), unsure: false, well: true };
