@@ -35,7 +35,7 @@ pub enum CallError {
     #[error("the API at {url} cannot be reached: {why}; is it running, and is that its URL (--api, LONGSHORE_CLIENT__URL)?")]
     Unreachable {
         /// Where.
-        url: Url,
+        url: String,
         /// What the network said.
         why: String,
     },
@@ -46,7 +46,7 @@ pub enum CallError {
     #[error("what answers at {url} is no API of Longshore, or one of another version: {what}")]
     Foreign {
         /// Where.
-        url: Url,
+        url: String,
         /// What came.
         what: String,
     },
@@ -184,7 +184,7 @@ impl Client {
 
     /// Reads an answer.
     pub fn read<T: DeserializeOwned>(&self, text: &str) -> Result<T, CallError> {
-        serde_json::from_str(text).map_err(|error| CallError::Foreign { url: self.base.clone(), what: error.to_string() })
+        serde_json::from_str(text).map_err(|error| CallError::Foreign { url: self.url().to_owned(), what: error.to_string() })
     }
 
     fn request(&self, method: Method, path: &[&str], query: &[(String, String)]) -> RequestBuilder {
@@ -224,7 +224,7 @@ impl Client {
             Ok(problem) => CallError::Refused(Refusal { status, problem, help: self.help(status, scope) }),
             // a proxy before it, most often
             Err(_) if status.is_server_error() => self.broken(&format!("it said {status}")),
-            Err(_) => CallError::Foreign { url: self.base.clone(), what: format!("it said {status}") },
+            Err(_) => CallError::Foreign { url: self.url().to_owned(), what: format!("it said {status}") },
         })
     }
 
@@ -243,7 +243,7 @@ impl Client {
 
     /// The error of an API that is not there, or not well.
     pub fn broken(&self, why: &str) -> CallError {
-        CallError::Unreachable { url: self.base.clone(), why: why.to_owned() }
+        CallError::Unreachable { url: self.url().to_owned(), why: why.to_owned() }
     }
 
     fn unreachable(&self, error: reqwest::Error) -> CallError {

@@ -7,7 +7,7 @@ use ratatui::{
     backend::TestBackend,
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
-    text::{Line, Span},
+    text::{Line, Span, Text},
     widgets::{Block, Cell, Clear, Paragraph, Row, Table, Wrap},
 };
 
@@ -18,6 +18,9 @@ use crate::output::{grouped, shortened};
 const HEADER: u16 = 6;
 /// Lines of a pane beside its rows: its name, and those of its columns.
 const HEADINGS: usize = 2;
+
+/// Columns that the panes need in full.
+const WIDE: u16 = 70;
 
 const KEYS: &str = " q quit  Tab pane  ↑↓ select  p pause  Enter job  ? help";
 const HELP: &str = "\
@@ -119,47 +122,51 @@ fn draw_panes(frame: &mut Frame, area: Rect, view: &mut View, look: Look, keys: 
     let areas: [Rect; 3] = Layout::vertical(sizes).areas(area);
     for (pane, area) in Pane::ALL.into_iter().zip(areas) {
         let focused = keys && view.pane == pane;
-        let (name, columns, widths, rows) = match pane {
+        let (name, columns, rows) = match pane {
             Pane::Queues => queues(view, look),
             Pane::Workers => workers(view),
             Pane::Jobs => jobs(view, look),
         };
+        let shown = |column: &Column| column.2 || area.width >= WIDE;
+        let rows = rows
+            .into_iter()
+            .map(|(cells, style)| Row::new(cells.into_iter().zip(columns).filter(|(_, column)| shown(column)).map(|(cell, _)| cell)).style(style));
+        let columns: Vec<&Column> = columns.iter().filter(|column| shown(column)).collect();
         let heading = Style::new().add_modifier(if focused { Modifier::BOLD | Modifier::UNDERLINED } else { Modifier::BOLD });
-        let table = Table::new(rows, widths)
+        let table = Table::new(rows, columns.iter().map(|column| column.1))
             .block(Block::new().title(Line::styled(format!(" {name} "), heading)))
-            .header(Row::new(columns.iter().copied()).style(look.tinted(Color::DarkGray)))
+            .header(Row::new(columns.iter().map(|column| column.0)).style(look.tinted(Color::DarkGray)))
             .row_highlight_style(if focused { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() });
         frame.render_stateful_widget(table, area, &mut view.selected[pane as usize]);
     }
 }
 
-type Parts = (String, &'static [&'static str], Vec<Constraint>, Vec<Row<'static>>);
+/// Its name, its width, and whether it is shown where there is little room.
+type Column = (&'static str, Constraint, bool);
+/// A pane's name, its columns, its rows.
+type Parts = (String, &'static [Column], Vec<(Vec<Cell<'static>>, Style)>);
 
 fn queues(view: &View, look: Look) -> Parts {
+    const COLUMNS: &[Column] = &[
+        (" QUEUE", Constraint::Fill(2), true),
+        ("AVAILABLE", Constraint::Length(9), true),
+        ("RUNNING", Constraint::Length(7), true),
+        ("SCHEDULED", Constraint::Length(9), false),
+        ("RETRYABLE", Constraint::Length(9), false),
+        ("FAILED", Constraint::Length(7), true),
+        (" OLDEST", Constraint::Length(7), false),
+        ("LIMITS", Constraint::Fill(1), false),
+    ];
     let rows = view.sample.queues.iter().map(|queue| {
         let counts = queue.counts;
         let name = if queue.paused { format!(" {} (paused)", queue.name) } else { format!(" {}", queue.name) };
         let age = queue.oldest_available_age.map_or_else(|| "-".to_owned(), |age| length(Some(age.max(0.0))));
-        let cells = [name, number(counts.available), number(counts.running), number(counts.scheduled), number(counts.retryable), number(counts.failed), age];
-        let row = Row::new(cells.into_iter().chain([limits(queue)]).map(Cell::from));
-        if queue.paused { row.style(look.tinted(Color::Yellow)) } else { row }
+        let figures = [counts.available, counts.running, counts.scheduled, counts.retryable, counts.failed].map(number);
+        let figures = figures.into_iter().chain([age]).map(|figure| Cell::from(Text::from(figure).right_aligned()));
+        let cells = [Cell::from(name)].into_iter().chain(figures).chain([Cell::from(limits(queue))]).collect();
+        (cells, if queue.paused { look.tinted(Color::Yellow) } else { Style::new() })
     });
-    let widths = vec![
-        Constraint::Fill(2),
-        Constraint::Length(9),
-        Constraint::Length(7),
-        Constraint::Length(9),
-        Constraint::Length(9),
-        Constraint::Length(7),
-        Constraint::Length(7),
-        Constraint::Fill(1),
-    ];
-    (
-        format!("Queues {}", view.sample.queues.len()),
-        &[" QUEUE", "AVAILABLE", "RUNNING", "SCHEDULED", "RETRYABLE", "FAILED", "OLDEST", "LIMITS"],
-        widths,
-        rows.collect(),
-    )
+    (format!("Queues {}", view.sample.queues.len()), COLUMNS, rows.collect())
 }
 
 fn limits(queue: &QueueView) -> String {
@@ -176,38 +183,44 @@ fn limits(queue: &QueueView) -> String {
 }
 
 fn workers(view: &View) -> Parts {
+    const COLUMNS: &[Column] = &[
+        (" WORKER", Constraint::Fill(2), true),
+        ("RUNNING", Constraint::Length(7), true),
+        ("QUEUES", Constraint::Fill(1), false),
+        ("UP", Constraint::Length(7), false),
+        ("SEEN", Constraint::Length(7), true),
+        ("VERSION", Constraint::Length(9), false),
+    ];
     let rows = view.sample.workers.iter().map(|worker| {
         let age = |at: Timestamp| length(Some(view.sample.at.duration_since(at).as_secs_f64().max(0.0)));
         let id = format!(" {}", worker.id);
-        Row::new([id, worker.running.to_string(), worker.queues.join(","), age(worker.since), age(worker.last_seen), worker.version.clone()].map(Cell::from))
+        let cells = [id, worker.running.to_string(), worker.queues.join(","), age(worker.since), age(worker.last_seen), worker.version.clone()];
+        (cells.map(Cell::from).into(), Style::new())
     });
-    let widths = vec![Constraint::Fill(2), Constraint::Length(7), Constraint::Fill(1), Constraint::Length(7), Constraint::Length(7), Constraint::Length(9)];
-    (format!("Workers {}", view.sample.workers.len()), &[" WORKER", "RUNNING", "QUEUES", "UP", "SEEN", "VERSION"], widths, rows.collect())
+    (format!("Workers {}", view.sample.workers.len()), COLUMNS, rows.collect())
 }
 
 fn jobs(view: &View, look: Look) -> Parts {
+    const COLUMNS: &[Column] = &[
+        (" ID", Constraint::Length(9), true),
+        ("KIND", Constraint::Fill(2), true),
+        ("QUEUE", Constraint::Fill(2), false),
+        ("STATE", Constraint::Length(9), true),
+        ("ATTEMPT", Constraint::Length(7), false),
+        ("SINCE", Constraint::Length(7), false),
+        ("ERROR OR WORKER", Constraint::Fill(4), true),
+    ];
     let sample = &view.sample;
-    let rows = sample.jobs().map(|job| {
+    let rows = sample.jobs().enumerate().map(|(index, job)| {
         // since when it runs, or has failed
         let since = job.finished_at.or(job.started_at).unwrap_or(job.run_at);
         let age = length(Some(sample.at.duration_since(since).as_secs_f64().max(0.0)));
         let said = job.error.as_deref().or(job.worker.as_deref()).unwrap_or_default();
         let attempt = format!("{}/{}", job.attempt, job.max_attempts);
         let cells = [format!(" {}", job.id), job.kind.clone(), job.queue.clone(), job.state.word().to_owned(), attempt, age, shortened(said, 200)];
-        let row = Row::new(cells.map(Cell::from));
-        if sample.running.iter().any(|running| running.id == job.id) { row } else { row.style(look.tinted(Color::Red)) }
+        (cells.map(Cell::from).into(), if index < sample.running.len() { Style::new() } else { look.tinted(Color::Red) })
     });
-    let widths = vec![
-        Constraint::Length(9),
-        Constraint::Fill(2),
-        Constraint::Fill(2),
-        Constraint::Length(9),
-        Constraint::Length(7),
-        Constraint::Length(7),
-        Constraint::Fill(4),
-    ];
-    let name = format!("Jobs that run {}, that fail {}", sample.running.len(), sample.failing.len());
-    (name, &[" ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "SINCE", "ERROR OR WORKER"], widths, rows.collect())
+    (format!("Jobs that run {}, that fail {}", sample.running.len(), sample.failing.len()), COLUMNS, rows.collect())
 }
 
 fn draw_popup(frame: &mut Frame, popup: &Popup) {
@@ -246,3 +259,6 @@ fn length(seconds: Option<f64>) -> String {
         s => format!("{:.0} d", s / 86_400.0),
     }
 }
+
+#[cfg(test)]
+mod tests;

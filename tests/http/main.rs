@@ -5,8 +5,10 @@ mod support;
 
 mod api;
 mod batch;
+mod both_ways;
 mod bulk;
 mod bulk_commands;
+mod command_line;
 mod control;
 mod events;
 mod explain;
@@ -32,5 +34,7 @@ mod queues_workers;
 mod schedules;
 mod schema;
 mod stats;
+mod tail;
+mod top;
 mod waiting;
 mod workflows;
