@@ -42,12 +42,13 @@ use crate::{command, database, output::List};
 
 const JSON: &str = "application/json";
 
+const API_HELP: &str = "Ask the API at this URL, with the key in LONGSHORE_CLIENT__KEY, and not the database [default: LONGSHORE_CLIENT__URL, where it is set]";
+
 /// Which backend a command was told to use.
 #[derive(Debug, Default, clap::Args)]
 pub struct Place {
-    /// Ask the API there, such as https://jobs.example, and not the database; an API key comes from LONGSHORE_CLIENT__KEY
-    /// [default: LONGSHORE_CLIENT__URL, where it is set]
-    #[arg(long, global = true, value_name = "URL", value_parser = api_url)]
+    /// The URL of an API.
+    #[arg(long, global = true, value_name = "URL", value_parser = api_url, help = API_HELP)]
     pub api: Option<String>,
 }
 

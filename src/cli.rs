@@ -94,11 +94,13 @@ impl Command {
 
 /// All that can be typed: what is parsed, completed and documented.
 pub fn command() -> clap::Command {
-    ["dev", "api", "worker", "migrate", "keys", "doctor", "bench"].into_iter().fold(Cli::command(), |command, name| {
-        command.mut_subcommand(name, |alone| {
-            let help = alone.get_after_help().map_or_else(String::new, |help| format!("{help}\n\n"));
-            alone.after_help(help + AT_DATABASE)
-        })
+    const ALONE: [&str; 7] = ["dev", "api", "worker", "migrate", "keys", "doctor", "bench"];
+    Cli::command().mut_subcommands(|command| {
+        if !ALONE.contains(&command.get_name()) {
+            return command;
+        }
+        let help = command.get_after_help().map_or_else(String::new, |help| format!("{help}\n\n"));
+        command.after_help(help + AT_DATABASE)
     })
 }
 

@@ -101,7 +101,7 @@ async fn live(backend: Arc<Backend>, mut view: View) -> anyhow::Result<()> {
         tokio::select! {
             () = stop.cancelled() => break Ok(()),
             _ = tick.tick() => {}
-            key = keys.recv() => match key.map(|event| on(event, &mut view)) {
+            key = keys.recv() => match key.map(|event| on(&event, &mut view)) {
                 None | Some(Action::Quit) => break Ok(()),
                 Some(Action::Draw) => {}
                 Some(action) => drop(tokio::spawn(act(backend.clone(), action, tell.clone()))),
@@ -118,9 +118,9 @@ async fn live(backend: Arc<Backend>, mut view: View) -> anyhow::Result<()> {
     ended
 }
 
-fn on(event: event::Event, view: &mut View) -> Action {
+fn on(event: &event::Event, view: &mut View) -> Action {
     // a new size needs a new frame, which comes anyway
-    if let event::Event::Key(key) = event { view.press(key) } else { Action::Draw }
+    if let event::Event::Key(key) = event { view.press(*key) } else { Action::Draw }
 }
 
 /// Reads keys in a thread of its own, since reading waits, until nobody wants them.

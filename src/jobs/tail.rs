@@ -98,7 +98,9 @@ async fn follow(backend: &Backend, args: &TailArgs) -> anyhow::Result<ExitCode> 
 async fn step(events: &mut Events<'_>, followed: &mut Followed, backend: &Backend) -> anyhow::Result<Vec<Heard>> {
     if let Some(missed) = events.begin().await? {
         followed.unsure = true;
-        return Ok(missed);
+        if !missed.is_empty() {
+            return Ok(missed);
+        }
     }
     if followed.unsure {
         followed.look(backend).await?;

@@ -5,6 +5,7 @@ use longshore_common::store::queues::QueueView;
 use ratatui::{
     Frame, Terminal,
     backend::TestBackend,
+    buffer,
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     text::{Line, Span, Text},
@@ -62,7 +63,7 @@ pub fn plain(view: &mut View, width: u16) -> String {
         draw_panes(frame, panes, view, Look { colour: false }, false);
     });
     let cells = &frame.buffer.content;
-    let lines = cells.chunks(usize::from(width.max(1))).map(|line| line.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned());
+    let lines = cells.chunks(usize::from(width.max(1))).map(|line| line.iter().map(buffer::Cell::symbol).collect::<String>().trim_end().to_owned());
     lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 

@@ -47,12 +47,12 @@ impl Sample {
     pub async fn take(backend: &Backend, server: (String, String)) -> anyhow::Result<Self> {
         let jobs = async |states: &[JobState]| {
             let filter = JobFilter { states: states.to_vec(), ..JobFilter::default() };
-            backend.jobs(&filter, Fields::default(), None, JOBS).await
+            Box::pin(backend.jobs(&filter, Fields::default(), None, JOBS)).await
         };
         let (stats, queues, workers, running, failing) = tokio::try_join!(
-            backend.stats(),
-            backend.queues(),
-            backend.workers(),
+            Box::pin(backend.stats()),
+            Box::pin(backend.queues()),
+            Box::pin(backend.workers()),
             jobs(&[JobState::Running]),
             jobs(&[JobState::Retryable, JobState::Failed]),
         )?;

@@ -138,6 +138,8 @@ async fn each_question_has_the_same_answer() {
 #[tokio::test]
 async fn each_call_does_the_same() {
     let api = Api::start().await;
+    // so that an id is no other number
+    api.sql.batch_execute("select setval('longshore.job_id', 7000000)").await.expect("higher ids");
     let mut said: [Vec<(i32, String)>; 2] = Default::default();
     for (way, said) in Way::BOTH.into_iter().zip(&mut said) {
         let queue = if way == Way::Http { "http" } else { "database" };
@@ -166,8 +168,11 @@ async fn each_call_does_the_same() {
         run(&["queues", "resume", queue]).await;
         let file = std::env::temp_dir().join(format!("longshore-both-{}-{queue}.ndjson", std::process::id()));
         let path = file.to_str().expect("text");
-        let lines =
-            |n: usize, last: &str| (0..n).map(|n| format!("{{\"kind\": \"echo\", \"queue\": \"{queue}\", \"args\": {n}.0}}\n\n")).collect::<String>() + last;
+        // with empty lines between them
+        let lines = |n: usize, last: &str| {
+            let jobs: Vec<String> = (0..n).map(|n| format!(r#"{{"kind": "echo", "queue": "{queue}", "args": {n}.0}}"#)).collect();
+            format!("{}\n\n{last}", jobs.join("\n\n"))
+        };
         std::fs::write(&file, lines(1500, "")).expect("temporary file");
         run(&["enqueue", "--file", path, "--json"]).await;
         let held = format!(r#"{{"kind": "echo", "queue": "{queue}", "unique": {{"key": "{queue}-file", "on_conflict": "reject"}}}}"#);

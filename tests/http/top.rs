@@ -41,9 +41,9 @@ impl Terminal {
     fn start(env: &[(&str, &str)]) -> Self {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).expect("a terminal");
-        let side = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
+        let stdio = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-        command.arg("top").current_dir(std::env::temp_dir()).stdin(side()).stdout(side()).stderr(side()).env("TERM", "xterm-256color");
+        command.arg("top").current_dir(std::env::temp_dir()).stdin(stdio()).stdout(stdio()).stderr(stdio()).env("TERM", "xterm-256color");
         std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"LONGSHORE_")).for_each(|(name, _)| {
             command.env_remove(name);
         });

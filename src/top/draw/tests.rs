@@ -1,9 +1,6 @@
 //! Frames as they should be, keys, and every size.
 
-use ratatui::{
-    buffer,
-    crossterm::event::{KeyCode, KeyEvent, KeyModifiers},
-};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::{Value, json};
 
 use super::*;
@@ -28,7 +25,7 @@ fn job(id: i64, state: &str, error: Option<&str>) -> Value {
     })
 }
 
-fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+fn read<T: serde::de::DeserializeOwned>(value: &Value) -> T {
     // as text, since what is kept as it came is read of a text alone
     serde_json::from_str(&value.to_string()).expect("is what it says")
 }
@@ -42,12 +39,12 @@ fn sample() -> Sample {
         at: "2030-01-31T12:00:00Z".parse().expect("a time"),
         server: "API at http://127.0.0.1:8000".to_owned(),
         version: "0.1.0".to_owned(),
-        stats: read(json!({"at": "2030-01-31T12:00:00Z", "queues": [], "totals": totals})),
-        queues: read(json!([queue("emails", false, 3, 7), queue("reports", true, 0, 0)])),
-        workers: read(json!([{"id": "host:1:2", "host": "host", "version": "0.1.0", "queues": ["*=50"], "kinds": ["send_email"], "running": 2,
+        stats: read(&json!({"at": "2030-01-31T12:00:00Z", "queues": [], "totals": totals})),
+        queues: read(&json!([queue("emails", false, 3, 7), queue("reports", true, 0, 0)])),
+        workers: read(&json!([{"id": "host:1:2", "host": "host", "version": "0.1.0", "queues": ["*=50"], "kinds": ["send_email"], "running": 2,
             "since": "2030-01-31T10:00:00Z", "last_seen": "2030-01-31T11:59:59Z", "last_poll": null}])),
-        running: read(json!([job(41, "running", None)])),
-        failing: read(json!([job(40, "failed", Some("connection\nrefused by 10.0.0.7"))])),
+        running: read(&json!([job(41, "running", None)])),
+        failing: read(&json!([job(40, "failed", Some("connection\nrefused by 10.0.0.7"))])),
     }
 }
 
@@ -110,7 +107,7 @@ fn every_size_is_drawn() {
 #[test]
 fn all_lines_are_in_the_plain_frame() {
     let mut many = sample();
-    many.queues = (0..200).map(|n| read(queue(&format!("queue-{n}"), false, n, 0))).collect();
+    many.queues = (0..200).map(|n| read(&queue(&format!("queue-{n}"), false, n, 0))).collect();
     let text = plain(&mut View::new(many), 100);
     assert!(text.contains("queue-0 ") && text.contains("queue-199 ") && text.contains("host:1:2") && text.contains("refused by"), "{text}");
     assert!(!text.contains("q quit"), "nobody can press a key");
