@@ -225,6 +225,19 @@ fn timeless(text: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_rate_is_not_begun_anew_over_http() {
+    let api = Api::start().await;
+    api.sql.batch_execute("select longshore.enqueue('k') from generate_series(1, 10050)").await.expect("enqueue");
+    assert_eq!(Way::Http.run(&api, &["jobs", "cancel", "--all", "--yes"]).await, (0, "10,050 jobs are cancelled.".to_owned()), "in two calls");
+    let (code, said) = Way::Http.run(&api, &["jobs", "retry", "--all", "--rate", "1000/s", "--yes"]).await;
+    assert!(code == 1 && said.contains("at least 10,000 jobs were retried before: there are more") && said.contains("run it again at "), "{code} {said}");
+    assert_eq!(api.count("longshore.finished").await, 50);
+    let (code, said) = Way::Http.run(&api, &["jobs", "retry", "--all", "--rate", "1000/s", "--yes"]).await;
+    assert!(code == 0 && said.starts_with("50 jobs are retried; the last one is due "), "{code} {said}");
+    api.finish().await;
+}
+
+#[tokio::test]
 async fn keys_are_sent_and_what_is_missing_is_said() {
     let (api, [reader, limited]) = Api::start_after(&[], async |store| {
         [create_key(store, "reader", &[Scope::Read], &[]).await, create_key(store, "limited", &[Scope::Enqueue], &["a"]).await]
