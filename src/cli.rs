@@ -56,9 +56,9 @@ enum Command {
     Migrate(migrate::Args),
     /// Enqueue a job, or a file of jobs
     Enqueue(enqueue::Args),
-    /// List jobs, or show one
+    /// List, show, explain, watch, cancel, retry and delete jobs
     Jobs(jobs::Args),
-    /// List queues, with how many jobs of each stand where
+    /// List queues, with how many jobs of each stand where; pause and resume one
     Queues(queues::Args),
     /// List schedules, show when one is due, enqueue its job now
     Schedules(schedules::Args),

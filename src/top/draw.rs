@@ -119,7 +119,13 @@ fn draw_panes(frame: &mut Frame, area: Rect, view: &mut View, look: Look, keys: 
     let needed = Pane::ALL.map(|pane| u16::try_from(view.lines(pane) + HEADINGS).unwrap_or(u16::MAX));
     let fits = needed.iter().map(|lines| u32::from(*lines)).sum::<u32>() <= u32::from(area.height);
     let shares = [3, 2, 3];
-    let sizes = [0, 1, 2].map(|n| if fits { Constraint::Length(needed[n]) } else { Constraint::Fill(shares[n]) });
+    // with too little room for a row of each, the one that has the keys gets it
+    let one = area.height < 9 && keys;
+    let sizes = Pane::ALL.map(|pane| match pane as usize {
+        n if fits => Constraint::Length(needed[n]),
+        _ if one => Constraint::Fill(u16::from(pane == view.pane)),
+        n => Constraint::Fill(shares[n]),
+    });
     let areas: [Rect; 3] = Layout::vertical(sizes).areas(area);
     for (pane, area) in Pane::ALL.into_iter().zip(areas) {
         let focused = keys && view.pane == pane;

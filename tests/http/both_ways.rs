@@ -196,7 +196,8 @@ async fn each_call_does_the_same() {
     let [database, http] = said.map(|said| said.into_iter().map(|(code, text)| (code, timeless(&text))).collect::<Vec<_>>());
     for (database, http) in database.iter().zip(&http) {
         // what is refused is refused in the API's words, or in the database's
-        assert!(database == http || (database.0, http.0) == (1, 1), "{database:?} {http:?}");
+        let differs = database.0 == 1 && http.0 == 1 && [database, http].iter().all(|(_, said)| said.contains("unique key"));
+        assert!(database == http || differs, "{database:?} {http:?}");
     }
     let codes: Vec<i32> = http.iter().map(|(code, _)| *code).collect();
     assert_eq!(codes, [0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0], "{http:#?}");
