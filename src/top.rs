@@ -76,12 +76,14 @@ pub async fn run(args: &Args, place: &Place) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The terminal, put back as it was when this is dropped; after a panic, too, by its hook.
+/// The terminal, put back as it was when this is dropped. A panic puts it back before it says what it is.
 struct Screen(DefaultTerminal);
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        if !std::thread::panicking() {
+            ratatui::restore();
+        }
     }
 }
 
