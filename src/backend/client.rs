@@ -159,7 +159,10 @@ impl Client {
         if let Some(last) = last {
             request = request.header("last-event-id", last.to_string());
         }
-        self.answer(request, Scope::Read).await
+        match tokio::time::timeout(SILENCE, self.answer(request, Scope::Read)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.silent()),
+        }
     }
 
     /// The next part of a stream; `None`: it has ended.
@@ -167,7 +170,7 @@ impl Client {
         match tokio::time::timeout(SILENCE, stream.chunk()).await {
             Ok(Ok(part)) => Ok(part.map(Vec::from)),
             Ok(Err(error)) => Err(self.unreachable(error)),
-            Err(_) => Err(self.broken(&format!("it said nothing for {} s", SILENCE.as_secs()))),
+            Err(_) => Err(self.silent()),
         }
     }
 
@@ -239,6 +242,10 @@ impl Client {
             (StatusCode::FORBIDDEN, Some(key)) => format!("\n{needed}; LONGSHORE_CLIENT__KEY has the key {}", beginning(reveal(key))),
             _ => String::new(),
         }
+    }
+
+    fn silent(&self) -> CallError {
+        self.broken(&format!("it said nothing for {} s", SILENCE.as_secs()))
     }
 
     /// The error of an API that is not there, or not well.

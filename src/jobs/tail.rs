@@ -57,14 +57,13 @@ pub async fn run(args: &TailArgs, place: &Place) -> anyhow::Result<ExitCode> {
 }
 
 async fn follow(backend: &Backend, args: &TailArgs) -> anyhow::Result<ExitCode> {
-    let names = |names: &mut dyn Iterator<Item = String>| names.collect();
     let filter = EventFilter {
-        queues: names(&mut args.queue.iter().map(ToString::to_string)),
-        kinds: names(&mut args.kind.iter().map(ToString::to_string)),
+        queues: args.queue.iter().map(ToString::to_string).collect(),
+        kinds: args.kind.iter().map(ToString::to_string).collect(),
         job_ids: args.jobs.iter().copied().collect(),
     };
     let mut events = Events::of(backend, filter);
-    let mut followed = Followed { left: args.jobs.iter().copied().collect(), unsure: false, well: true };
+    let mut followed = Followed { left: args.jobs.iter().copied().collect(), unsure: true, well: true };
     let mut told: Option<bool> = None; // whether it was said last that it is there, or that it is away
     loop {
         match step(&mut events, &mut followed, backend).await {
@@ -76,7 +75,8 @@ async fn follow(backend: &Backend, args: &TailArgs) -> anyhow::Result<ExitCode> 
                 }
                 for one in &heard {
                     followed.hear(one);
-                    if !output::line(&if args.json { as_json(one)? } else { for_people(one) })? {
+                    let line = if args.json { as_json(one)? } else { for_people(one) + &on_worker(backend, args, one).await };
+                    if !output::line(&line)? {
                         return Ok(ExitCode::SUCCESS); // nobody reads it any more
                     }
                 }
@@ -96,11 +96,10 @@ async fn follow(backend: &Backend, args: &TailArgs) -> anyhow::Result<ExitCode> 
 }
 
 async fn step(events: &mut Events<'_>, followed: &mut Followed, backend: &Backend) -> anyhow::Result<Vec<Heard>> {
-    if let Some(missed) = events.begin().await? {
-        followed.unsure = true;
-        if !missed.is_empty() {
-            return Ok(missed);
-        }
+    if let Some(missed) = events.begin().await?
+        && !missed.is_empty()
+    {
+        return Ok(missed);
     }
     if followed.unsure {
         followed.look(backend).await?;
@@ -153,6 +152,20 @@ impl Followed {
         self.unsure = false;
         Ok(())
     }
+}
+
+/// Who runs it: no event says so, and looking at each of very many jobs would cost too much.
+async fn on_worker(backend: &Backend, args: &TailArgs, heard: &Heard) -> String {
+    if let Heard::Event(event) = heard
+        && event.event == "job.started"
+        && !args.jobs.is_empty()
+        && let Some(id) = event.job_id
+        && let Ok(Some((job, _))) = backend.job(id).await
+        && let Some(worker) = job.worker
+    {
+        return format!("  on {worker}");
+    }
+    String::new()
 }
 
 fn as_json(heard: &Heard) -> anyhow::Result<String> {

@@ -97,6 +97,7 @@ async fn a_job_is_followed_to_its_end() {
         settle(&api, queue, Outcome::Succeeded { result: None }).await;
         let lines = ends(waits, 0, "it succeeded").await;
         assert!(lines.iter().any(|line| line.contains("job.retryable")) && lines.iter().any(|line| line.contains("job.succeeded")), "{way:?}: {lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("job.started") && line.contains(" on w:")), "{way:?}: {lines:#?}");
         ends(tail(&api, way, &["--job", &id]).await, 0, "it had ended already").await;
 
         let other = enqueue().await;
@@ -153,5 +154,20 @@ async fn it_goes_on_when_what_went_away_is_back() {
         tail.signal(Signal::SIGTERM);
         assert_eq!(tail.wait_exit(SOON).await.code(), Some(0), "{way:?}");
     }
+    api.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_when_nobody_reads_it() {
+    let api = Api::start().await;
+    let script = "\"$0\" jobs tail --json | head -n 1";
+    let mut both = Program::new("bash", ["-c", script, env!("CARGO_BIN_EXE_longshore")]).env("LONGSHORE_DATABASE__URL", api.database.url()).start();
+    both.wait_for_line("longshore: watching", SOON).await;
+    eventually("it notices", SOON, async || {
+        api.enqueue(r#"{"kind": "echo"}"#).await;
+        both.has_exited()
+    })
+    .await;
+    assert_eq!(events(&both).len(), 1);
     api.finish().await;
 }
