@@ -411,6 +411,9 @@ mod tests {
             ("LONGSHORE_WORKER__QUEUES", "a=1,a=2", "\"a\" stands twice"),
             ("LONGSHORE_DATABASE__URL", "mysql://x", "LONGSHORE_DATABASE__URL in the environment: \"***\" must be"),
             ("LONGSHORE_DATABASE__URL_FILE", "/nowhere/url", "LONGSHORE_DATABASE__URL_FILE in the environment: cannot read \"/nowhere/url\""),
+            ("LONGSHORE_CLIENT__URL", "ftp://jobs.example", "\"***\" must be where an API is, such as"),
+            ("LONGSHORE_CLIENT__URL", "https://jobs.example?key=1", "a key goes into LONGSHORE_CLIENT__KEY"),
+            ("LONGSHORE_CLIENT__KEY", "ls_secret", "LONGSHORE_CLIENT__KEY in the environment: \"***\" must be an API key"),
             ("LONGSHORE_CONFIG", "/nowhere.toml", "cannot read the settings file /nowhere.toml"),
             ("LONGSHORE_LOG_FORMAT", "xml", "\"xml\" must be text or json"),
         ] {
