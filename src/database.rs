@@ -28,11 +28,15 @@ pub fn from_settings(settings: &Settings) -> Result<Store, WrongUse> {
         database.url = private_postgres::running_dev_url().map(Into::into);
     }
     if database.url.is_none() {
-        return Err(WrongUse(
+        let api = if settings.client.url.is_some() {
+            "; this command works on the database alone, and LONGSHORE_CLIENT__URL is not used"
+        } else {
+            "; where you reach an API but no database, --api URL asks that"
+        };
+        return Err(WrongUse(format!(
             "no database: LONGSHORE_DATABASE__URL is not set (postgres://user:password@host:5432/name), and no `longshore dev` runs on this machine, \
-             whose PostgreSQL would be used; start one, or set the URL"
-                .to_owned(),
-        ));
+             whose PostgreSQL would be used; start one, or set the URL{api}"
+        )));
     }
     open(&database)
 }
@@ -48,7 +52,11 @@ fn open(database: &DatabaseSettings) -> Result<Store, WrongUse> {
 
 /// The database, with a schema that this program knows.
 pub async fn connect_to_schema() -> anyhow::Result<Store> {
-    let store = connect()?;
+    with_schema(connect()?).await
+}
+
+/// The same of a database that is connected to.
+pub async fn with_schema(store: Store) -> anyhow::Result<Store> {
     match store.schema().await.with_context(|| format!("could not look at the database {}", store.shown()))? {
         SchemaState::Known => Ok(store),
         SchemaState::TooNew { major } => Err(SchemaTooNew(major).into()),

@@ -4,22 +4,20 @@
 mod file;
 mod flags;
 
-use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode};
 
 use anyhow::Context;
 use longshore_common::{
     fault::Fault,
     job::{InvalidJob, NewJob},
-    store::{
-        Store,
-        enqueue::{Enqueued, Origin},
-        listen::{Channel, Waker},
-    },
 };
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
-use crate::{command::WrongUse, database, output};
+use crate::{
+    backend::{Became, Place},
+    command::WrongUse,
+    output,
+};
 
 /// Enqueues a job, or a file of jobs. When it returns, they are durable.
 #[derive(Debug, clap::Args)]
@@ -45,52 +43,29 @@ Examples:
 
 Durations are seconds, or such as 200ms, 30s, 5m, 1h30m, 7d.";
 
-/// Longest wait for the word that workers were woken. They find the job at their next poll anyway.
-const WAKE_WITHIN: Duration = Duration::from_millis(500);
-
-pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &Args, place: &Place) -> anyhow::Result<ExitCode> {
     if let Some(file) = &args.file {
-        return file::run(file, args.json).await;
+        return file::run(file, args.json, place).await;
     }
-    let job = args.job.read()?;
-    let store = database::connect_to_schema().await?;
-    let enqueued = store.enqueue(std::slice::from_ref(&job), &Origin::default()).await.context("nothing was enqueued")?;
-    wake(&store, &BTreeSet::from([job.queue.to_string()])).await;
-    let duplicates: Vec<usize> = enqueued.iter().enumerate().filter(|(_, e)| matches!(e, Enqueued::Duplicate { .. })).map(|(index, _)| index).collect();
+    let (job, text) = args.job.read()?;
+    let backend = place.open().await?;
+    let became = backend.enqueue(&job, text).await.context("nothing was enqueued")?;
+    backend.wake(&BTreeSet::from([job.queue.to_string()])).await;
     if args.json {
-        output::print_json(&json!({"ids": enqueued.iter().map(Enqueued::id).collect::<Vec<_>>(), "duplicates": duplicates}))?;
+        let (id, duplicates) = match became {
+            Became::New { id, .. } => (id, Vec::new()),
+            Became::Standing { id, .. } => (id, vec![0]),
+        };
+        output::print_json(&json!({"ids": [id], "duplicates": duplicates}))?;
         return Ok(ExitCode::SUCCESS);
     }
-    for enqueued in &enqueued {
-        output::print(&match enqueued {
-            Enqueued::New { id, run_at, created_at, .. } if run_at > created_at => format!("job {id} is enqueued in queue {}, due {run_at}", job.queue),
-            Enqueued::New { id, .. } => format!("job {id} is enqueued in queue {}", job.queue),
-            Enqueued::Duplicate { id, replaced: true } => format!("job {id} had this unique key and waits; it was replaced"),
-            Enqueued::Duplicate { id, replaced: false } => format!("job {id} has this unique key already; nothing was enqueued"),
-        })?;
-    }
+    output::print(&match became {
+        Became::New { id, due: Some(due) } => format!("job {id} is enqueued in queue {}, due {due}", job.queue),
+        Became::New { id, due: None } => format!("job {id} is enqueued in queue {}", job.queue),
+        Became::Standing { id, replaced: true } => format!("job {id} had this unique key and waits; it was replaced"),
+        Became::Standing { id, replaced: false } => format!("job {id} has this unique key already; nothing was enqueued"),
+    })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Wakes the workers of these queues, and returns when that was heard: this program's end would cut it off.
-pub async fn wake(store: &Store, queues: &BTreeSet<String>) {
-    let stop = CancellationToken::new();
-    let mut heard = store.listen(Channel::Work, stop.clone());
-    let mut unheard = queues.clone();
-    let woken = async {
-        heard.recv().await; // it listens
-        let waker = Waker::start(store);
-        for queue in queues {
-            waker.wake(queue);
-        }
-        while let Some(note) = heard.recv().await {
-            if note.is_some_and(|queue| unheard.remove(&queue)) && unheard.is_empty() {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(WAKE_WITHIN, woken).await;
-    stop.cancel();
 }
 
 /// Reads a job; the complaint names each fault's place as `name` makes it.

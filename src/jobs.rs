@@ -1,19 +1,22 @@
 //! `longshore jobs`
 
 mod bulk;
-mod control;
+pub mod control;
 mod failures;
 mod filter;
 mod list;
 mod logs;
-mod show;
+pub mod show;
+mod tail;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use longshore_common::job::Call;
 
-/// Lists jobs, newest first; shows and explains one, and its logs; cancels, retries, deletes, one or many; groups what failed.
+use crate::backend::Place;
+
+/// Lists jobs, newest first; shows and explains one, and its logs; watches them; cancels, retries, deletes, one or many; groups what failed.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 pub struct Args {
@@ -31,6 +34,7 @@ Examples:
   longshore jobs show 42                             one job, with every attempt
   longshore jobs logs 42                             what its handler logged
   longshore jobs explain 42                          why it is not running
+  longshore jobs tail --queue emails                 what happens, as it happens
   longshore jobs retry 42 43                         and cancel, delete
   longshore jobs failures                            what failed, by kind and by what the errors have in common
   longshore jobs retry --fingerprint 3f1c2a9be05d7716 --dry-run
@@ -47,6 +51,8 @@ enum Command {
     Logs(logs::LogsArgs),
     /// Say why a job is not running, and what would change it
     Explain(control::ExplainArgs),
+    /// Watch what happens to jobs, as it happens
+    Tail(tail::TailArgs),
     /// List what failed, or waits for another attempt, by kind and by what the errors have in common
     Failures(failures::FailureArgs),
     /// Cancel jobs: at once where they wait; where they run, their workers stop them
@@ -57,16 +63,17 @@ enum Command {
     Delete(bulk::CallArgs),
 }
 
-pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &Args, place: &Place) -> anyhow::Result<ExitCode> {
     match &args.command {
-        None => list::run(&args.list).await,
-        Some(Command::List(args)) => list::run(args).await,
-        Some(Command::Show(args)) => show::run(args).await,
-        Some(Command::Logs(args)) => logs::run(args).await,
-        Some(Command::Explain(args)) => control::explain(args).await,
-        Some(Command::Failures(args)) => failures::run(args).await,
-        Some(Command::Cancel(args)) => bulk::run(Call::Cancel, args, None).await,
-        Some(Command::Retry(args)) => bulk::run(Call::Retry, &args.call, args.rate).await,
-        Some(Command::Delete(args)) => bulk::run(Call::Delete, args, None).await,
+        None => list::run(&args.list, place).await,
+        Some(Command::List(args)) => list::run(args, place).await,
+        Some(Command::Show(args)) => show::run(args, place).await,
+        Some(Command::Logs(args)) => logs::run(args, place).await,
+        Some(Command::Explain(args)) => control::explain(args, place).await,
+        Some(Command::Tail(args)) => tail::run(args, place).await,
+        Some(Command::Failures(args)) => failures::run(args, place).await,
+        Some(Command::Cancel(args)) => bulk::run(Call::Cancel, args, None, place).await,
+        Some(Command::Retry(args)) => bulk::run(Call::Retry, &args.call, args.rate, place).await,
+        Some(Command::Delete(args)) => bulk::run(Call::Delete, args, None, place).await,
     }
 }

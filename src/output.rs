@@ -8,14 +8,19 @@ use std::{
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Writes to stdout. Nobody there to read the rest (`longshore jobs | head`) is fine.
 pub fn print(text: &str) -> anyhow::Result<()> {
+    line(text).map(|_| ())
+}
+
+/// The same for what goes on for ever; false: nobody is there to read it.
+pub fn line(text: &str) -> anyhow::Result<bool> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("could not write to the standard output"),
-        _ => Ok(()),
+        written => Ok(written.is_ok()),
     }
 }
 
@@ -25,7 +30,7 @@ pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// A list in the form that the API gives it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct List<T> {
     /// What was found.
     pub items: Vec<T>,

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use longshore_common::store::queues::QueueView;
 
 use crate::{
-    database,
+    backend::Place,
     output::{self, List},
 };
 
@@ -47,22 +47,22 @@ struct ListArgs {
     json: bool,
 }
 
-pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &Args, place: &Place) -> anyhow::Result<ExitCode> {
     match &args.command {
-        None => list(&args.list).await,
-        Some(Word::List(args)) => list(args).await,
-        Some(Word::Pause(args)) => pause(args, true).await,
-        Some(Word::Resume(args)) => pause(args, false).await,
+        None => list(&args.list, place).await,
+        Some(Word::List(args)) => list(args, place).await,
+        Some(Word::Pause(args)) => pause(args, place, true).await,
+        Some(Word::Resume(args)) => pause(args, place, false).await,
     }
 }
 
-async fn pause(args: &NameArgs, paused: bool) -> anyhow::Result<ExitCode> {
-    let store = database::connect_to_schema().await?;
-    if !store.pause_queue(&args.name, paused).await? {
-        bail!("there is no queue \"{}\" in {}; `longshore queues` lists those that there are", args.name, store.shown());
-    }
+async fn pause(args: &NameArgs, place: &Place, paused: bool) -> anyhow::Result<ExitCode> {
+    let backend = place.open().await?;
+    let Some(queue) = backend.pause_queue(&args.name, paused).await? else {
+        bail!("there is no queue \"{}\" in {}; `longshore queues` lists those that there are", args.name, backend.shown());
+    };
     if args.json {
-        output::print_json(&store.queues(Some(&args.name)).await?.first())?;
+        output::print_json(&queue)?;
     } else if paused {
         output::print(&format!("Queue \"{0}\" takes jobs and starts none, until: longshore queues resume {0}", args.name))?;
     } else {
@@ -71,8 +71,8 @@ async fn pause(args: &NameArgs, paused: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(list: &ListArgs) -> anyhow::Result<ExitCode> {
-    let queues = database::connect_to_schema().await?.queues(None).await?;
+async fn list(list: &ListArgs, place: &Place) -> anyhow::Result<ExitCode> {
+    let queues = place.open().await?.queues().await?;
     if list.json {
         output::print_json(&List::whole(queues))?;
     } else if queues.is_empty() {

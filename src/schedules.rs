@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use longshore_common::{
     cron::{self, Cron},
     job::ScheduleName,
-    store::{Store, enqueue::Origin, schedules::ScheduleView},
+    store::schedules::ScheduleView,
 };
 
 use crate::{
+    backend::{Backend, Place},
     command::WrongUse,
-    database,
     output::{self, List},
 };
 
@@ -84,24 +84,24 @@ struct ListArgs {
     json: bool,
 }
 
-pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &Args, place: &Place) -> anyhow::Result<ExitCode> {
     if let Some(Word::Next(args)) = &args.command {
         next(args)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let store = database::connect_to_schema().await?;
+    let backend = place.open().await?;
     match &args.command {
-        None | Some(Word::Next(_)) => list(&store, &args.list).await?,
-        Some(Word::List(args)) => list(&store, args).await?,
-        Some(Word::Preview(args)) => preview(&store, args).await?,
-        Some(Word::Run(args)) => run_now(&store, args).await?,
-        Some(Word::Delete(args)) => delete(&store, args).await?,
+        None | Some(Word::Next(_)) => list(&backend, &args.list).await?,
+        Some(Word::List(args)) => list(&backend, args).await?,
+        Some(Word::Preview(args)) => preview(&backend, args).await?,
+        Some(Word::Run(args)) => run_now(&backend, args).await?,
+        Some(Word::Delete(args)) => delete(&backend, args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(store: &Store, args: &ListArgs) -> anyhow::Result<()> {
-    let schedules = store.schedules(None).await?;
+async fn list(backend: &Backend, args: &ListArgs) -> anyhow::Result<()> {
+    let schedules = backend.schedules().await?;
     if args.json {
         output::print_json(&List::whole(schedules))
     } else if schedules.is_empty() {
@@ -111,8 +111,8 @@ async fn list(store: &Store, args: &ListArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn preview(store: &Store, args: &PreviewArgs) -> anyhow::Result<()> {
-    let Some(times) = store.preview_schedule(&args.of.name, usize::from(args.n)).await? else { bail!(none(store, &args.of.name)) };
+async fn preview(backend: &Backend, args: &PreviewArgs) -> anyhow::Result<()> {
+    let Some(times) = backend.preview_schedule(&args.of.name, args.n).await? else { bail!(none(backend, &args.of.name)) };
     if args.of.json {
         return output::print_json(&serde_json::json!({ "items": times }));
     }
@@ -133,16 +133,15 @@ fn next(args: &NextArgs) -> anyhow::Result<()> {
     )
 }
 
-async fn run_now(store: &Store, args: &NameArgs) -> anyhow::Result<()> {
+async fn run_now(backend: &Backend, args: &NameArgs) -> anyhow::Result<()> {
     let name = ScheduleName::new(&args.name).map_err(|why| WrongUse(format!("the name of a schedule {why}")))?;
-    let Some(enqueued) = store.run_schedule(&name, &Origin::default()).await? else { bail!(none(store, &name)) };
-    let id = enqueued.id();
-    if args.json { output::print_json(&store.job(id).await?) } else { output::print(&format!("Job {id} is enqueued; see: longshore jobs show {id}")) }
+    let Some(job) = backend.run_schedule(&name).await? else { bail!(none(backend, &name)) };
+    if args.json { output::print_json(&job) } else { output::print(&format!("Job {0} is enqueued; see: longshore jobs show {0}", job.id)) }
 }
 
-async fn delete(store: &Store, args: &NameArgs) -> anyhow::Result<()> {
-    if !store.delete_schedule(&args.name).await? {
-        bail!(none(store, &args.name));
+async fn delete(backend: &Backend, args: &NameArgs) -> anyhow::Result<()> {
+    if !backend.delete_schedule(&args.name).await? {
+        bail!(none(backend, &args.name));
     }
     if args.json {
         output::print_json(&serde_json::json!({ "deleted": args.name }))
@@ -151,20 +150,21 @@ async fn delete(store: &Store, args: &NameArgs) -> anyhow::Result<()> {
     }
 }
 
-fn none(store: &Store, name: &str) -> String {
-    format!("there is no schedule \"{name}\" in {}; `longshore schedules` lists those that there are", store.shown())
+fn none(backend: &Backend, name: &str) -> String {
+    format!("there is no schedule \"{name}\" in {}; `longshore schedules` lists those that there are", backend.shown())
 }
 
 fn for_people(schedules: &[ScheduleView]) -> String {
     let mut table = output::table(&["SCHEDULE", "CRON", "TIMEZONE", "KIND", "QUEUE", "NEXT", "LAST"]);
     for schedule in schedules {
-        let kind = schedule.job.read::<serde_json::Value>().ok().and_then(|job| job["kind"].as_str().map(str::to_owned)).unwrap_or_default();
+        let job = schedule.job.read::<serde_json::Value>().unwrap_or_default();
+        let text = |field: &str, default: &str| job[field].as_str().unwrap_or(default).to_owned();
         table.add_row([
             if schedule.paused { format!("{} (paused)", schedule.name) } else { schedule.name.clone() },
             schedule.cron.clone(),
             schedule.timezone.clone(),
-            kind,
-            schedule.queue.clone(),
+            text("kind", ""),
+            text("queue", "default"),
             schedule.next_run_at.map_or_else(|| "-".to_owned(), output::time),
             schedule.last_run_at.map_or_else(|| "-".to_owned(), output::time),
         ]);

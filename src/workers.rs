@@ -6,7 +6,7 @@ use clap::Subcommand;
 use longshore_common::store::workers::WorkerView;
 
 use crate::{
-    database,
+    backend::Place,
     output::{self, List},
 };
 
@@ -33,9 +33,9 @@ struct ListArgs {
     json: bool,
 }
 
-pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &Args, place: &Place) -> anyhow::Result<ExitCode> {
     let list = args.command.as_ref().map_or(&args.list, |Word::List(list)| list);
-    let workers = database::connect_to_schema().await?.workers().await?;
+    let workers = place.open().await?.workers().await?;
     if list.json {
         output::print_json(&List::whole(workers))?;
     } else if workers.is_empty() {

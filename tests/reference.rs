@@ -3,7 +3,10 @@
 
 use std::{fs, path::Path};
 
-use longshore_common::metrics::Metric;
+use longshore_common::{
+    metrics::Metric,
+    settings::{SETTINGS, Setting, env_name},
+};
 
 /// Where the written part of a page begins.
 const WRITTEN: &str = "<!-- written by: UPDATE_SNAPSHOTS=1 cargo test --test reference -->\n";
@@ -34,4 +37,37 @@ fn metrics() {
         }
     }
     page_ends_with("docs/metrics.md", &text);
+}
+
+#[test]
+fn the_command_line() {
+    fn write(command: &mut clap::Command, text: &mut String) {
+        *text += &format!("\n## {}\n\n```text\n", command.get_bin_name().unwrap_or_else(|| command.get_name()));
+        // lines of the help end where they end, without blanks
+        command.render_long_help().to_string().trim().lines().for_each(|line| *text += &format!("{}\n", line.trim_end()));
+        *text += "```\n";
+        command.get_subcommands_mut().for_each(|sub| write(sub, text));
+    }
+    let mut command = longshore::cli::command();
+    command.build();
+    let mut text = String::new();
+    write(&mut command, &mut text);
+    page_ends_with("docs/reference/command-line.md", &text);
+}
+
+#[test]
+fn settings() {
+    let mut text = String::new();
+    let mut section = "";
+    for Setting { key, default, meaning } in SETTINGS {
+        let (of, name) = key.split_once('.').unwrap_or(("", key));
+        if of != section || text.is_empty() {
+            let heading = if of.is_empty() { "Beside the tables".to_owned() } else { format!("`[{of}]`") };
+            text += &format!("\n## {heading}\n\n| in the file | in the environment | default | meaning |\n|---|---|---|---|\n");
+            section = of;
+        }
+        let default = if default.is_empty() { "–".to_owned() } else { format!("`{default}`") };
+        text += &format!("| `{name}` | `{}` | {default} | {} |\n", env_name(key), meaning.replace('|', "\\|").replace('*', "\\*"));
+    }
+    page_ends_with("docs/reference/settings.md", &text);
 }

@@ -16,7 +16,6 @@
 mod auth;
 mod body;
 mod connections;
-mod cursor;
 mod feed;
 mod guard;
 mod idempotency;

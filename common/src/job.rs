@@ -3,6 +3,7 @@
 pub mod bulk;
 pub mod call;
 pub mod change;
+pub mod cursor;
 pub mod fields;
 pub mod filter;
 pub mod fingerprint;

@@ -15,8 +15,11 @@ use config::{Config, File, FileFormat};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
-pub use self::handlers::{CommandSettings, HandlerSettings, HttpSettings};
-use self::values::{address, check_url, collector, length, list, networks, number, parse_queues, share};
+use self::values::{address, api_key, check_url, collector, length, list, networks, number, parse_queues, share};
+pub use self::{
+    handlers::{CommandSettings, HandlerSettings, HttpSettings},
+    values::api_url,
+};
 use crate::job::{Kind, QueueName};
 
 /// One setting: where it is found in the file, its default, and what it means.
@@ -72,6 +75,8 @@ pub const SETTINGS: &[Setting] = &[
         default: "1",
         meaning: "share of the traces that begin here to be sent, 0 to 1; others are sent or not as their callers say",
     },
+    Setting { key: "client.url", default: "", meaning: "commands ask the API there, as https://jobs.example, and not the database" },
+    Setting { key: "client.key", default: "", meaning: "the API key that they send" },
     Setting { key: "log", default: "info", meaning: "what to log: error, warn, info, debug, trace, or a filter such as info,longshore_worker=debug" },
     Setting { key: "log_format", default: "text", meaning: "text or json" },
 ];
@@ -139,6 +144,15 @@ pub struct WorkerSettings {
     pub handlers: BTreeMap<Kind, HandlerSettings>,
 }
 
+/// How commands reach an API.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// Where; `None`: commands ask the database.
+    pub url: Option<String>,
+    /// The API key that they send.
+    pub key: Option<SecretString>,
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -177,6 +191,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// Which spans are sent.
     pub traces: TracesSettings,
+    /// How commands reach an API.
+    pub client: ClientSettings,
     /// What the log tells.
     pub log: LogSettings,
 }
@@ -230,6 +246,7 @@ impl Settings {
                 handlers,
             },
             traces: TracesSettings { endpoint: values.get("traces.endpoint", collector)?, sample: values.require("traces.sample", share)? },
+            client: ClientSettings { url: values.get("client.url", api_url)?, key: values.get("client.key", api_key)?.map(SecretString::from) },
             log: LogSettings {
                 filter: values.require("log", |v| {
                     v.parse::<tracing_subscriber::EnvFilter>().map_err(|e| {
@@ -273,7 +290,7 @@ impl Values {
         let Some((value, source)) = self.environment.get(key).or_else(|| self.file.get(key)) else {
             return if default.is_empty() { Ok(None) } else { parse(default).map(Some).map_err(SettingError) };
         };
-        let shown = if key.ends_with("url") || key == "traces.endpoint" { "***" } else { value };
+        let shown = if key.ends_with("url") || key.ends_with("key") || key == "traces.endpoint" { "***" } else { value };
         parse(value).map(Some).map_err(|why| SettingError(format!("{source}: \"{shown}\" {why}")))
     }
 
@@ -416,6 +433,9 @@ mod tests {
             ("LONGSHORE_WORKER__QUEUES", "a=1,a=2", "\"a\" stands twice"),
             ("LONGSHORE_DATABASE__URL", "mysql://x", "LONGSHORE_DATABASE__URL in the environment: \"***\" must be"),
             ("LONGSHORE_DATABASE__URL_FILE", "/nowhere/url", "LONGSHORE_DATABASE__URL_FILE in the environment: cannot read \"/nowhere/url\""),
+            ("LONGSHORE_CLIENT__URL", "ftp://jobs.example", "\"***\" must be where an API is, such as"),
+            ("LONGSHORE_CLIENT__URL", "https://jobs.example?key=1", "a key goes into LONGSHORE_CLIENT__KEY"),
+            ("LONGSHORE_CLIENT__KEY", "ls_secret", "LONGSHORE_CLIENT__KEY in the environment: \"***\" must be an API key"),
             ("LONGSHORE_CONFIG", "/nowhere.toml", "cannot read the settings file /nowhere.toml"),
             ("LONGSHORE_TRACES__SAMPLE", "2", "\"2\" must be a number from 0 to 1"),
             ("LONGSHORE_TRACES__ENDPOINT", "127.0.0.1:4318", "LONGSHORE_TRACES__ENDPOINT in the environment: \"***\" must be the base URL"),

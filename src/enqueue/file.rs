@@ -9,35 +9,34 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
-use longshore_common::{
-    job::{NewJob, parse::MAX_ARGS_BYTES},
-    store::{
-        Store, StoreError,
-        enqueue::{Enqueued, Origin},
-        listen::Waker,
-    },
-};
+use longshore_common::job::{NewJob, parse::MAX_ARGS_BYTES};
 use serde_json::json;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 
-use super::{parse, wake};
-use crate::{command::WrongUse, database, output};
+use super::parse;
+use crate::{
+    backend::{Backend, NotStored, Place, Waking},
+    command::WrongUse,
+    output,
+};
 
 /// Jobs a transaction.
 const BATCH: usize = 1000;
+/// Bytes of a transaction's jobs, give or take one: an API takes 32 MiB at once.
+const BATCH_BYTES: usize = 8 << 20;
 /// Bytes of a line at most: args and meta at their longest, with room for every escape.
 const MAX_LINE: u64 = 2 * MAX_ARGS_BYTES as u64;
 
 /// Stores the jobs of a file, or of the input.
-pub async fn run(file: &str, json: bool) -> anyhow::Result<ExitCode> {
+pub async fn run(file: &str, json: bool, place: &Place) -> anyhow::Result<ExitCode> {
     let (mut lines, bytes) = open(file).await?;
-    let store = database::connect_to_schema().await?;
+    let backend = place.open().await?;
     let progress = if json || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { bar(bytes) };
     let mut stored = Stored::default();
     let started = Instant::now();
-    let result = store_all(&mut lines, &store, &progress, &mut stored).await;
+    let result = store_all(&mut lines, &backend, &progress, &mut stored).await;
     progress.finish_and_clear();
-    wake(&store, &stored.queues).await;
+    backend.wake(&stored.queues).await;
     let Stored { jobs, duplicates, .. } = stored;
     result.with_context(|| match stored.line {
         0 => format!("nothing of {file} was stored"),
@@ -78,9 +77,9 @@ async fn open(file: &str) -> anyhow::Result<(Lines, Option<u64>)> {
     Ok((Box::new(BufReader::with_capacity(1 << 18, opened)), metadata.is_file().then_some(metadata.len())))
 }
 
-async fn store_all(lines: &mut Lines, store: &Store, progress: &ProgressBar, stored: &mut Stored) -> anyhow::Result<()> {
-    let waker = Waker::start(store);
-    let mut batch: Vec<(u64, NewJob)> = Vec::with_capacity(BATCH);
+async fn store_all(lines: &mut Lines, backend: &Backend, progress: &ProgressBar, stored: &mut Stored) -> anyhow::Result<()> {
+    let waking = Waking::start(backend);
+    let mut batch = Batch::default();
     let mut text = Vec::new();
     let mut number = 0;
     loop {
@@ -97,10 +96,10 @@ async fn store_all(lines: &mut Lines, store: &Store, progress: &ProgressBar, sto
                 continue;
             }
             let job = parse(&text, str::to_owned).map_err(|fault| WrongUse(format!("line {number}: {fault}")))?;
-            batch.push((number, job));
+            batch.add(number, job, String::from_utf8_lossy(text.trim_ascii()).into_owned());
         }
-        if batch.len() == BATCH || end && !batch.is_empty() {
-            store_batch(&mut batch, store, &waker, stored).await?;
+        if batch.is_full() || end && !batch.jobs.is_empty() {
+            store_batch(std::mem::take(&mut batch), backend, &waking, stored).await?;
             let rate = stored.jobs * 1000 / u64::try_from(progress.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
             progress.set_message(format!("{} jobs, {} a second", output::grouped(stored.jobs), output::grouped(rate)));
         }
@@ -110,23 +109,47 @@ async fn store_all(lines: &mut Lines, store: &Store, progress: &ProgressBar, sto
     }
 }
 
-async fn store_batch(batch: &mut Vec<(u64, NewJob)>, store: &Store, waker: &Waker, stored: &mut Stored) -> anyhow::Result<()> {
-    let (lines, jobs): (Vec<u64>, Vec<NewJob>) = batch.drain(..).unzip();
+/// Jobs that are stored together.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<NewJob>,
+    /// What each was read from.
+    texts: Vec<String>,
+    /// In which line.
+    lines: Vec<u64>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, line: u64, job: NewJob, text: String) {
+        self.bytes += text.len();
+        self.jobs.push(job);
+        self.texts.push(text);
+        self.lines.push(line);
+    }
+
+    fn is_full(&self) -> bool {
+        self.jobs.len() == BATCH || self.bytes > BATCH_BYTES
+    }
+}
+
+async fn store_batch(batch: Batch, backend: &Backend, waking: &Waking, stored: &mut Stored) -> anyhow::Result<()> {
+    let Batch { jobs, texts, lines, .. } = batch;
     let (first, last) = (lines[0], lines[lines.len() - 1]);
-    let enqueued = store.enqueue(&jobs, &Origin::default()).await.map_err(|error| match error {
-        StoreError::KeyHeld { index, .. } => anyhow!("line {}: {error}", lines[index]),
-        away if away.is_unavailable() => anyhow::Error::from(away).context(format!("whether lines {first} to {last} were stored, too, is not known")),
-        error => anyhow::Error::from(error).context(format!("lines {first} to {last}")),
+    let batch = backend.enqueue_batch(&jobs, &texts).await.map_err(|why| match why {
+        NotStored::One(index, error) => anyhow!("line {}: {error}", lines.get(index).unwrap_or(&first)),
+        NotStored::All(error) => error.context(format!("lines {first} to {last}")),
+        NotStored::Unknown(error) => error.context(format!("whether lines {first} to {last} were stored, too, is not known")),
     })?;
     for job in &jobs {
         if stored.queues.insert(job.queue.to_string()) || stored.jobs.is_multiple_of(10 * BATCH as u64) {
-            waker.wake(&job.queue);
+            waking.wake(&job.queue);
         }
     }
-    stored.duplicates += enqueued.iter().filter(|e| matches!(e, Enqueued::Duplicate { .. })).count() as u64;
-    stored.jobs += enqueued.len() as u64;
-    stored.first_id = stored.first_id.or(enqueued.first().map(Enqueued::id));
-    stored.last_id = enqueued.last().map(Enqueued::id).or(stored.last_id);
+    stored.duplicates += batch.duplicates.len() as u64;
+    stored.jobs += batch.ids.len() as u64;
+    stored.first_id = stored.first_id.or(batch.ids.first().copied());
+    stored.last_id = batch.ids.last().copied().or(stored.last_id);
     stored.line = last;
     Ok(())
 }

@@ -69,13 +69,14 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// The job.
-    pub fn read(&self) -> anyhow::Result<NewJob> {
+    /// The job, and the text that says it.
+    pub fn read(&self) -> anyhow::Result<(NewJob, String)> {
         if self.kind.is_none() {
             return Err(WrongUse("what is to be enqueued? `longshore enqueue KIND [ARGS]`, or --file FILE; --help has examples".to_owned()).into());
         }
         let args = self.args.as_deref().map(args_text).transpose()?;
-        Ok(parse(self.json(args)?.as_bytes(), flag_of)?)
+        let text = self.json(args)?;
+        Ok((parse(text.as_bytes(), flag_of)?, text))
     }
 
     /// The job as `POST /v1/jobs` wants it; args and meta as they were typed.
@@ -167,7 +168,7 @@ mod tests {
 
     fn read(words: &[&str]) -> Result<NewJob, String> {
         let line = Line::try_parse_from([&["enqueue"], words].concat()).map_err(|error| error.to_string())?;
-        line.flags.read().map_err(|error| error.to_string())
+        line.flags.read().map(|(job, _)| job).map_err(|error| error.to_string())
     }
 
     #[test]

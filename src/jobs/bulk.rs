@@ -7,21 +7,22 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use longshore_common::{
     duration,
     job::{Bulk, Call, Rate},
-    store::{
-        Store,
-        bulk::{Bulked, Rehearsed},
-    },
+    store::bulk::{Bulked, Rehearsed},
 };
 use serde_json::json;
 
 use super::{control, filter::FilterArgs, list};
-use crate::{command::WrongUse, database, enqueue, output};
+use crate::{
+    backend::{Backend, Place},
+    command::WrongUse,
+    output,
+};
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -70,9 +71,9 @@ fn rate(text: &str) -> Result<Rate, String> {
     Ok(Rate { limit, per, from: None })
 }
 
-pub async fn run(call: Call, args: &CallArgs, rate: Option<Rate>) -> anyhow::Result<ExitCode> {
+pub async fn run(call: Call, args: &CallArgs, rate: Option<Rate>, place: &Place) -> anyhow::Result<ExitCode> {
     if !args.ids.is_empty() {
-        return control::run(call, &args.ids, args.json).await;
+        return control::run(call, &args.ids, args.json, place).await;
     }
     let filter = args.filter.read()?;
     if filter.is_empty() && !args.all {
@@ -84,20 +85,20 @@ pub async fn run(call: Call, args: &CallArgs, rate: Option<Rate>) -> anyhow::Res
     if !args.dry_run && !args.yes && !may_ask() {
         return Err(WrongUse("nobody is there to be asked (this is no terminal): say --yes, or look first with --dry-run".to_owned()).into());
     }
-    let store = database::connect_to_schema().await?;
+    let backend = place.open().await?;
     if args.dry_run {
-        return tell(&store.rehearse(&bulk).await?, call, args.json);
+        return tell(&backend.rehearse(&bulk).await?, call, args.json);
     }
-    if !args.yes && !confirmed(&store.rehearse(&bulk).await?, call)? {
+    if !args.yes && !confirmed(&backend.rehearse(&bulk).await?, call)? {
         output::print("Nothing was changed.")?;
         return Ok(ExitCode::FAILURE);
     }
     let mut done = Bulked::default();
     let progress = if args.json || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { bar() };
-    let result = do_all(&store, bulk, &progress, &mut done).await;
+    let result = do_all(&backend, bulk, &progress, &mut done).await;
     progress.finish_and_clear();
     if call == Call::Retry && !done.queues.is_empty() {
-        enqueue::wake(&store, &done.queues).await;
+        backend.wake(&done.queues).await;
     }
     result.with_context(|| format!("at least {} {} before", are(done.count, "was", "were"), past(call)))?;
     if args.json {
@@ -114,10 +115,10 @@ pub async fn run(call: Call, args: &CallArgs, rate: Option<Rate>) -> anyhow::Res
 }
 
 /// Calls until there are no more; where there is a rate, each call goes on where the one before it ended.
-async fn do_all(store: &Store, mut bulk: Bulk, progress: &ProgressBar, done: &mut Bulked) -> anyhow::Result<()> {
+async fn do_all(backend: &Backend, mut bulk: Bulk, progress: &ProgressBar, done: &mut Bulked) -> anyhow::Result<()> {
     loop {
         let before = done.count;
-        let step = store
+        let step = backend
             .bulk(&bulk, |count| {
                 let all = before + count;
                 let rate = u64::try_from(all).unwrap_or(0) * 1000 / u64::try_from(progress.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
@@ -129,6 +130,9 @@ async fn do_all(store: &Store, mut bulk: Bulk, progress: &ProgressBar, done: &mu
         done.queues.extend(step.queues);
         if !step.more {
             return Ok(());
+        }
+        if let (Backend::Http(_), Some(_), Some(last)) = (backend, bulk.rate, step.last_run_at) {
+            bail!("there are more, which over HTTP would be due from now on, beside these: run it again at {}", output::time(last));
         }
         bulk.rate = bulk.rate.map(|rate| Rate { from: next(rate, step.last_run_at).or(rate.from), ..rate });
     }

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use longshore_common::{
-    job::{Call, Change, Effect, JobState},
-    store::{Store, control::ControlError, explain::Explanation},
+    job::{Call, Effect, JobState},
+    store::explain::Explanation,
 };
 use serde::Serialize;
 
-use crate::{database, output};
+use crate::{backend::Place, output};
 
 #[derive(Debug, clap::Args)]
 pub struct ExplainArgs {
@@ -29,14 +29,13 @@ struct Answer {
 }
 
 /// Does it to each; fails where one was refused, after all have had their turn.
-pub async fn run(call: Call, ids: &[i64], json: bool) -> anyhow::Result<ExitCode> {
-    let store = database::connect_to_schema().await?;
+pub async fn run(call: Call, ids: &[i64], json: bool, place: &Place) -> anyhow::Result<ExitCode> {
+    let backend = place.open().await?;
     let mut all = Vec::with_capacity(ids.len());
     for id in ids {
-        let (done, said) = match ask(&store, call, *id).await {
+        let (done, said) = match backend.control(call, *id).await? {
             Ok(effect) => (true, told(effect)),
-            Err(ControlError::Store(error)) => return Err(error.into()),
-            Err(refused) => (false, longshore_common::log::chain(&refused)),
+            Err(refused) => (false, refused),
         };
         if !json {
             output::print(&if done { format!("job {id}: {said}") } else { said.clone() })?;
@@ -49,15 +48,6 @@ pub async fn run(call: Call, ids: &[i64], json: bool) -> anyhow::Result<ExitCode
     Ok(if all.iter().all(|one| one.done) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn ask(store: &Store, call: Call, id: i64) -> Result<Effect, ControlError> {
-    match call {
-        Call::Cancel => store.cancel(id).await,
-        Call::Retry => store.retry(id).await,
-        Call::Delete => store.delete(id).await,
-        Call::Change => store.change(id, &Change::default()).await,
-    }
-}
-
 fn told(effect: Effect) -> String {
     match effect {
         Effect::Becomes(JobState::Available) => "available, with one more attempt".to_owned(),
@@ -68,10 +58,10 @@ fn told(effect: Effect) -> String {
     }
 }
 
-pub async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let store = database::connect_to_schema().await?;
-    let Some(explanation) = store.explain(args.id, None).await? else {
-        bail!("there is no job {} in {}: it was never there, or finished so long ago that it was forgotten", args.id, store.shown());
+pub async fn explain(args: &ExplainArgs, place: &Place) -> anyhow::Result<ExitCode> {
+    let backend = place.open().await?;
+    let Some(explanation) = backend.explain(args.id).await? else {
+        bail!("there is no job {} in {}: it was never there, or finished so long ago that it was forgotten", args.id, backend.shown());
     };
     if args.json {
         output::print_json(&explanation)?;
@@ -81,7 +71,7 @@ pub async fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn for_people(explanation: &Explanation) -> String {
+pub fn for_people(explanation: &Explanation) -> String {
     let mut text = format!("job {} is {}", explanation.id, explanation.state.word());
     if let Some(note) = &explanation.note {
         text = format!("job {}: {note}", explanation.id);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use longshore_common::store::failures::FailureGroup;
 
 use crate::{
-    database,
+    backend::Place,
     output::{self, List},
 };
 
@@ -25,8 +25,8 @@ pub struct FailureArgs {
     json: bool,
 }
 
-pub async fn run(args: &FailureArgs) -> anyhow::Result<ExitCode> {
-    let groups = database::connect_to_schema().await?.failures(&args.queue, &args.kind, args.limit).await?;
+pub async fn run(args: &FailureArgs, place: &Place) -> anyhow::Result<ExitCode> {
+    let groups = place.open().await?.failures(&args.queue, &args.kind, args.limit).await?;
     if args.json {
         output::print_json(&List::whole(groups))?;
     } else if groups.is_empty() {

@@ -9,7 +9,7 @@ use longshore_common::{
 
 use super::filter::FilterArgs;
 use crate::{
-    database,
+    backend::Place,
     output::{self, List},
 };
 
@@ -31,16 +31,16 @@ pub struct ListArgs {
     json: bool,
 }
 
-pub async fn run(args: &ListArgs) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &ListArgs, place: &Place) -> anyhow::Result<ExitCode> {
     let filter = args.filter.read()?;
     let fields = Fields { args: args.full, result: args.full };
-    let store = database::connect_to_schema().await?;
-    let JobPage { items: mut jobs, next: mut last } = store.list_jobs(&filter, fields, args.before, args.limit).await?;
+    let backend = place.open().await?;
+    let JobPage { items: mut jobs, next: mut last } = backend.jobs(&filter, fields, args.before, args.limit).await?;
     // a page may end before it is full, where few of very many jobs are meant
     while let Some(before) = last
         && let left @ 1.. = args.limit - i64::try_from(jobs.len())?
     {
-        let page = store.list_jobs(&filter, fields, Some(before), left).await?;
+        let page = backend.jobs(&filter, fields, Some(before), left).await?;
         jobs.extend(page.items);
         last = page.next;
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::{database, output};
+use crate::{backend::Place, output};
 
 #[derive(Debug, clap::Args)]
 pub struct LogsArgs {
@@ -15,10 +15,10 @@ pub struct LogsArgs {
     json: bool,
 }
 
-pub async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
-    let store = database::connect_to_schema().await?;
-    let Some(logs) = store.logs(args.id).await? else {
-        bail!("there is no job {} in {}: it was never there, or finished so long ago that it was forgotten", args.id, store.shown());
+pub async fn run(args: &LogsArgs, place: &Place) -> anyhow::Result<ExitCode> {
+    let backend = place.open().await?;
+    let Some(logs) = backend.logs(args.id).await? else {
+        bail!("there is no job {} in {}: it was never there, or finished so long ago that it was forgotten", args.id, backend.shown());
     };
     if args.json {
         output::print_json(&logs)?;

@@ -10,7 +10,7 @@ use longshore_common::{
 };
 use serde::Serialize;
 
-use crate::{database, output};
+use crate::{backend::Place, output};
 
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
@@ -29,10 +29,10 @@ struct Shown<'a> {
     history: &'a [AttemptView],
 }
 
-pub async fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let store = database::connect_to_schema().await?;
-    let Some((job, history)) = store.job_with_history(args.id).await? else {
-        bail!("there is no job {} in {}: it was never there, or finished so long ago that it was forgotten", args.id, store.shown());
+pub async fn run(args: &ShowArgs, place: &Place) -> anyhow::Result<ExitCode> {
+    let backend = place.open().await?;
+    let Some((job, history)) = backend.job(args.id).await? else {
+        bail!("there is no job {} in {}: it was never there, or finished so long ago that it was forgotten", args.id, backend.shown());
     };
     if args.json {
         output::print_json(&Shown { job: &job, history: &history })?;
@@ -42,7 +42,7 @@ pub async fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn for_people(job: &JobView, history: &[AttemptView]) -> String {
+pub fn for_people(job: &JobView, history: &[AttemptView]) -> String {
     let mut text = format!("job {}: {} in queue {} is {}\n", job.id, job.kind, job.queue, job.state.word());
     let mut line = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {

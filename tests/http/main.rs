@@ -5,8 +5,10 @@ mod support;
 
 mod api;
 mod batch;
+mod both_ways;
 mod bulk;
 mod bulk_commands;
+mod command_line;
 mod control;
 mod database;
 mod events;
@@ -35,5 +37,7 @@ mod schedules;
 mod schema;
 mod shared;
 mod stats;
+mod tail;
+mod top;
 mod waiting;
 mod workflows;

@@ -1,14 +1,13 @@
 //! `/v1/events`: what happens, as it happens.
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use longshore_common::{job::QueueName, key::Scope, store::events::Event};
+use longshore_common::{job::QueueName, key::Scope, store::events::EventFilter};
 use poem::web::sse;
 use poem_openapi::{OpenApi, param::Header, registry::MetaSchemaRef};
 
@@ -28,17 +27,6 @@ const SILENT_FOR: Duration = Duration::from_secs(15);
 /// The route of events.
 #[derive(Debug)]
 pub struct EventRoutes(pub Arc<State>);
-
-/// Which events are wanted; each that is not empty must hold.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct EventFilter {
-    /// Of these queues.
-    pub queues: BTreeSet<String>,
-    /// Of jobs of these kinds.
-    pub kinds: BTreeSet<String>,
-    /// Of these jobs.
-    pub job_ids: BTreeSet<i64>,
-}
 
 #[OpenApi]
 impl EventRoutes {
@@ -143,14 +131,5 @@ impl FromQuery for EventFilter {
         };
         each_parameter(query, |_| true, take)?;
         Ok(filter)
-    }
-}
-
-impl EventFilter {
-    fn wants(&self, event: &Event) -> bool {
-        let one_of = |wanted: &BTreeSet<String>, value: &Option<String>| wanted.is_empty() || value.as_ref().is_some_and(|value| wanted.contains(value));
-        one_of(&self.queues, &event.queue)
-            && one_of(&self.kinds, &event.kind)
-            && (self.job_ids.is_empty() || event.job_id.is_some_and(|id| self.job_ids.contains(&id)))
     }
 }

@@ -4,7 +4,7 @@ use std::{slice, sync::Arc};
 
 use jiff::Timestamp;
 use longshore_common::{
-    job::{AttemptView, JobView, NewJob, OnConflict, filter::MAX_ID},
+    job::{AttemptView, JobView, NewJob, OnConflict, cursor, filter::MAX_ID},
     json::RawJson,
     key::Scope,
     store::{
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::{Page, list::List, origin};
 use crate::{
     auth::Access,
-    body, cursor,
+    body,
     idempotency::{self, Answered},
     openapi::{Awaiting, Caller, Enqueue, Enqueuing, IdempotencyKey, JobBody, Listing, Output, Query, Read, Refusal},
     problem::ApiError,

@@ -2,7 +2,7 @@
 
 use longshore_common::{
     job::{
-        JobFilter,
+        JobFilter, cursor,
         filter::{self, integer},
     },
     key::Scope,
@@ -12,7 +12,6 @@ use poem_openapi::registry::MetaSchemaRef;
 
 use crate::{
     auth::Access,
-    cursor,
     openapi::{self, FromQuery, each_parameter},
     problem::ApiError,
 };

@@ -111,6 +111,34 @@ impl JobFilter {
         Ok(true)
     }
 
+    /// Each value with its field, as [`Self::take`] takes them and a query string has them.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        let mut add = |field: &str, value: String| pairs.push((field.to_owned(), value));
+        self.states.iter().for_each(|state| add("state", state.word().to_owned()));
+        self.queues.iter().for_each(|queue| add("queue", queue.clone()));
+        self.kinds.iter().for_each(|kind| add("kind", kind.clone()));
+        for label in &self.labels {
+            match (label.strip_prefix("t:"), label.strip_prefix("m:").and_then(|pair| pair.split_once('='))) {
+                (Some(tag), _) => add("tag", tag.to_owned()),
+                (None, Some((name, value))) => add(&format!("meta.{name}"), value.to_owned()),
+                (None, None) => {}
+            }
+        }
+        let texts = [("unique_key", &self.unique_key), ("concurrency_key", &self.concurrency_key), ("schedule", &self.schedule)];
+        let times = [
+            ("created_after", self.created_after),
+            ("created_before", self.created_before),
+            ("finished_after", self.finished_after),
+            ("finished_before", self.finished_before),
+        ];
+        texts.into_iter().filter_map(|(field, value)| Some((field, value.clone()?))).for_each(|(field, value)| add(field, value));
+        times.into_iter().filter_map(|(field, value)| Some((field, value?))).for_each(|(field, value)| add(field, value.to_string()));
+        self.workflow_id.iter().for_each(|id| add("workflow_id", id.to_string()));
+        self.fingerprint.iter().for_each(|digits| add("fingerprint", digits.to_string()));
+        pairs
+    }
+
     /// Reads a filter that is an object below `path`, with a text or an array of texts in each field.
     pub fn read(value: &RawValue, path: &str, faults: &mut Faults) -> Self {
         let mut filter = Self::default();
@@ -223,6 +251,11 @@ mod tests {
             assert_eq!(expected.take(field, value), Ok(true), "{field}");
         }
         assert_eq!((filter.fingerprint, &filter), (Some(Fingerprint(255)), &expected));
+        let mut again = JobFilter::default();
+        for (field, value) in filter.pairs() {
+            assert_eq!(again.take(&field, &value), Ok(true), "{field}");
+        }
+        assert_eq!(again, filter, "what is written is read");
         assert!(read(r#"{"workflow_id": 7}"#).0.workflow_id == Some(7) && read("{}").0.is_empty() && !filter.is_empty());
     }
 

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
@@ -29,7 +29,7 @@ const SHOWN: [&str; 4] = ["counts", "estimated", "oldest_available_age", "worker
 const FAILED: &str = "failed";
 
 /// What counts where a job of the queue is silent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct JobDefaults {
     /// Lower first.
     pub priority: i16,
@@ -48,7 +48,7 @@ impl Default for JobDefaults {
 }
 
 /// How long a finished job is kept, by its state; `None`: for ever. Gone within a minute after that.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Retention {
     /// A succeeded one.
     pub succeeded: Option<Seconds>,
@@ -66,7 +66,7 @@ impl Default for Retention {
 }
 
 /// So many starts in a time: a token bucket that holds `limit` tokens at most and is refilled evenly. Each start takes one.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
     /// 1 to [`MAX_LIMIT`].
     pub limit: i32,

@@ -1,13 +1,13 @@
 //! A job as it is shown: the contract's Job.
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::state::{JobState, OutcomeKind};
 use crate::json::RawJson;
 
 /// A job as HTTP and the command line show it. Field for field, in the contract's order.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobView {
     /// Below 2^53.
     pub id: i64,
@@ -18,7 +18,7 @@ pub struct JobView {
     /// Where it stands.
     pub state: JobState,
     /// What the handler gets; left out of lists unless asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub args: Option<RawJson>,
     /// Lower first.
     pub priority: i16,
@@ -51,7 +51,7 @@ pub struct JobView {
     /// What its handler wants to find again.
     pub checkpoint: Option<RawJson>,
     /// What the handler returned; left out of lists unless asked for. `Some(None)` shows null.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub result: Option<Option<RawJson>>,
     /// The last attempt's.
     pub error: Option<String>,
@@ -72,7 +72,7 @@ pub struct JobView {
 }
 
 /// One attempt in the history of a job.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AttemptView {
     /// From 1.
     pub attempt: i16,
@@ -89,12 +89,33 @@ pub struct AttemptView {
 }
 
 /// A number of seconds, written without a fraction where it has none.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Seconds(pub f64);
 
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[expect(clippy::cast_possible_truncation, reason = "durations are far below 2^53 seconds")]
         if self.0.fract() == 0.0 { serializer.serialize_i64(self.0 as i64) } else { serializer.serialize_f64(self.0) }
+    }
+}
+
+/// What is there is given, also where it is null.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_can_be_read() {
+        for (args, result) in [("", ""), (r#""args":{"b":1.50,"a":null},"#, r#""result":null,"#), (r#""args":null,"#, r#""result":[1e2],"#)] {
+            let text = format!(
+                r#"{{"id":1,"kind":"k","queue":"q","state":"retryable",{args}"priority":-1,"run_at":"2030-01-31T12:00:00.5Z","expires_at":null,"attempt":2,"max_attempts":25,"timeout":1.5,"tags":["t"],"meta":{{"n":1.0}},"unique_key":null,"concurrency_key":null,"workflow_id":null,"schedule":"s","scheduled_for":null,"progress":0.5,"checkpoint":null,{result}"error":"e","worker":null,"cancel_requested_at":null,"enqueued_by":null,"request_id":null,"created_at":"2030-01-31T12:00:00Z","started_at":null,"finished_at":null}}"#
+            );
+            let job: JobView = serde_json::from_str(&text).expect("is a job");
+            assert_eq!(serde_json::to_string(&job).expect("is JSON"), text);
+        }
     }
 }

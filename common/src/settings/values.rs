@@ -8,10 +8,31 @@ use std::{
 use ipnet::IpNet;
 
 use super::{QueuePattern, QueueShare};
-use crate::{duration, job::QueueName};
+use crate::{duration, job::QueueName, key::Credential};
 
 pub(super) fn check_url(text: &str) -> Result<String, String> {
     crate::store::connect::parse(text).map(|_| text.to_owned())
+}
+
+/// Reads where an API is: `https://jobs.example`, or a path below it where a proxy puts it.
+///
+/// # Errors
+/// Says in words what is wrong.
+pub fn api_url(text: &str) -> Result<String, String> {
+    const FORM: &str = "must be where an API is, such as http://127.0.0.1:8000 or https://jobs.example";
+    let url = url::Url::parse(text).map_err(|why| format!("{FORM} ({why})"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(FORM.to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("{FORM}, and nothing more: a key goes into LONGSHORE_CLIENT__KEY"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+pub(super) fn api_key(text: &str) -> Result<String, String> {
+    let form = || "must be an API key as `longshore keys create` prints it: ls_…".to_owned();
+    Credential::of(text).map(|_| text.to_owned()).ok_or_else(form)
 }
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {

@@ -1,7 +1,9 @@
 //! Events: what happens to jobs and queues, numbered in the order of commits, for whoever watches.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 
 use super::{Statement, Store, StoreError, statement};
@@ -16,7 +18,7 @@ const LAST: Statement = statement!("look for the last event", "events/last.sql")
 pub const GAP: &str = "gap";
 
 /// Something that has happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Its number: one that is committed later has a higher one.
     #[serde(skip)]
@@ -34,10 +36,31 @@ pub struct Event {
     /// The job's attempt.
     pub attempt: Option<i16>,
     /// How far the job is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<RawJson>,
     /// What went wrong: its beginning.
     pub error: Option<String>,
+}
+
+/// Which events are wanted; each that is not empty must hold.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Of these queues.
+    pub queues: BTreeSet<String>,
+    /// Of jobs of these kinds.
+    pub kinds: BTreeSet<String>,
+    /// Of these jobs.
+    pub job_ids: BTreeSet<i64>,
+}
+
+impl EventFilter {
+    /// Whether it wants this one.
+    pub fn wants(&self, event: &Event) -> bool {
+        let one_of = |wanted: &BTreeSet<String>, value: &Option<String>| wanted.is_empty() || value.as_ref().is_some_and(|value| wanted.contains(value));
+        one_of(&self.queues, &event.queue)
+            && one_of(&self.kinds, &event.kind)
+            && (self.job_ids.is_empty() || event.job_id.is_some_and(|id| self.job_ids.contains(&id)))
+    }
 }
 
 impl Store {

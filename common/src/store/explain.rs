@@ -1,7 +1,7 @@
 //! Why a job is not running: `longshore.explain`.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Statement, Store, StoreError, field, statement};
 use crate::job::JobState;
@@ -9,7 +9,7 @@ use crate::job::JobState;
 const EXPLAIN: Statement = statement!("explain a job", "jobs/explain.sql");
 
 /// Why a job is not running, with what would change it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The job.
     pub id: i64,
@@ -27,7 +27,7 @@ pub struct Explanation {
 }
 
 /// One reason.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reason {
     /// The contract's word, such as `no_worker`.
     pub reason: String,

@@ -1,7 +1,7 @@
 //! Failures by group: `sql/failures/list.sql`.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Statement, Store, StoreError, field, statement};
 use crate::job::Fingerprint;
@@ -13,7 +13,7 @@ const MAX_COUNTED: i64 = 10_000;
 pub const MAX_GROUPS: i64 = 1000;
 
 /// Failed and retryable jobs of one kind with errors of one cause.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FailureGroup {
     /// What they were to do.
     pub kind: String,
@@ -36,7 +36,7 @@ pub struct FailureGroup {
 }
 
 /// One job of a group.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     /// Which.
     pub id: i64,

@@ -1,6 +1,6 @@
 //! What holders tell of their jobs while they run: kept by `longshore.note`, whoever holds the lease; and what is read of it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::{Row, error::SqlState};
 
 use super::{Collisions, Statement, Store, StoreError, claim::Lease, field, statement};
@@ -22,7 +22,7 @@ pub struct Standing {
 }
 
 /// What the handlers of one job logged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobLogs {
     /// The job's queue, for whoever may not see all of them.
     #[serde(skip)]
@@ -32,7 +32,7 @@ pub struct JobLogs {
 }
 
 /// What one attempt logged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptLog {
     /// Its number, from 1. One that was snoozed or handed back is not counted: the next has the same number.
     pub attempt: i16,

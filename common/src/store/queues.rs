@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Collisions, Statement, Store, StoreError, enqueue::millis, field, statement};
 use crate::{
@@ -24,7 +24,7 @@ const PURGE: Statement = statement!("forget the jobs of a queue", "queues/purge.
 const PURGE_BATCH: i32 = 250;
 
 /// A queue, as it is shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct QueueView {
     /// Its name.
     pub name: String,
@@ -57,7 +57,7 @@ pub struct QueueView {
 }
 
 /// Jobs by state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of the states")]
 pub struct Counts {
     pub scheduled: i64,

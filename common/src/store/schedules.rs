@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 
 use super::{
@@ -38,7 +38,7 @@ const MOST_CAUGHT_UP: usize = 1000;
 const MISSED: SignedDuration = SignedDuration::from_secs(10);
 
 /// A schedule, as it is shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScheduleView {
     /// Its name.
     pub name: String,

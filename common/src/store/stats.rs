@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Statement, Store, StoreError, field,
@@ -44,7 +44,7 @@ struct Spells {
 }
 
 /// What there is and what happened, in some queues.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stats {
     /// When, by the database's clock.
     pub at: Timestamp,
@@ -55,7 +55,7 @@ pub struct Stats {
 }
 
 /// Of one queue.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct QueueStats {
     /// Its name.
     pub name: String,
@@ -67,7 +67,7 @@ pub struct QueueStats {
 }
 
 /// Of one queue, or of several.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Jobs by state.
     pub counts: Counts,
@@ -84,7 +84,7 @@ pub struct Totals {
 }
 
 /// Jobs a second, within the last minute.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
     /// New ones.
     pub enqueued: f64,
@@ -101,7 +101,7 @@ pub struct Rates {
 }
 
 /// How long jobs took that finished within the last minute.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latencies {
     /// From when the last attempt was due to its start.
     pub wait: Latency,
@@ -110,7 +110,7 @@ pub struct Latencies {
 }
 
 /// Seconds; null where no job has finished.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Half of the jobs took no longer.
     pub p50: Option<f64>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Statement, Store, StoreError, claim::Lease, statement};
 
@@ -36,7 +36,7 @@ pub struct Registration {
 }
 
 /// A live worker, as it is shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerView {
     /// `host:pid:start`.
     pub id: String,
