@@ -1,0 +1,79 @@
+//! `docs/reference/sql.md`, from what the schema says of itself in a database that was just migrated.
+
+use std::time::Duration;
+
+use longshore_common::{settings::DatabaseSettings, store::Store};
+use tokio_postgres::{Client, Row};
+
+use crate::{
+    cell, page_ends_with,
+    support::postgres::{Database, connect},
+};
+
+/// What people and programs may call; everything else is how Longshore does it, and may change with any version.
+const FUNCTIONS: &[&str] = &["enqueue", "cancel", "retry", "explain", "pause", "resume", "failure_groups", "fingerprint"];
+
+/// Name, arguments, what it gives, comment.
+const FUNCTION: &str = "select p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), obj_description(p.oid, 'pg_proc')
+      from pg_proc p where p.pronamespace = 'longshore'::regnamespace and p.proname = $1";
+
+/// Name and comment, of views or tables.
+const RELATIONS: &str = "select c.relname, obj_description(c.oid, 'pg_class')
+      from pg_class c where c.relnamespace = 'longshore'::regnamespace and c.relkind = $1 order by c.relname";
+
+/// Name, type and comment of each column.
+const COLUMNS: &str = "select a.attname, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum)
+      from pg_attribute a where a.attrelid = $1::text::regclass and a.attnum > 0 and not a.attisdropped order by a.attnum";
+
+#[tokio::test]
+async fn sql() {
+    let database = Database::empty().await;
+    let settings = DatabaseSettings { url: Some(database.url().to_owned().into()), direct_url: None, pool: 2 };
+    Store::new(&settings, "test", Duration::from_secs(10)).expect("the URL is fine").migrate().await.expect("migrate");
+    let client = connect(database.url()).await;
+
+    let mut text = "\n## Functions to call\n".to_owned();
+    for name in FUNCTIONS {
+        let row = client.query_one(FUNCTION, &[name]).await.unwrap_or_else(|error| panic!("longshore.{name}: {error}"));
+        text += &function(&row);
+    }
+    text += "\n## Views to look at\n";
+    for row in relations(&client, 'v').await {
+        text += &relation(&client, &row).await;
+    }
+    text += "\n## Tables\n\nHow Longshore keeps it. Read them as you like; write to none of them, and expect columns to come with new versions.\n";
+    for row in relations(&client, 'r').await {
+        text += &relation(&client, &row).await;
+    }
+    page_ends_with("docs/reference/sql.md", &text);
+}
+
+fn function(row: &Row) -> String {
+    let (name, arguments, result, comment): (String, String, String, Option<String>) = (row.get(0), row.get(1), row.get(2), row.get(3));
+    let arguments = arguments.replace(", ", ",\n  ");
+    let arguments = if arguments.contains('\n') { format!("\n  {arguments}\n") } else { arguments };
+    let result = if result.starts_with("TABLE(") { result.replacen("TABLE(", "table (", 1) } else { result };
+    format!("\n### {name}\n\n{}.\n\n```sql\nlongshore.{name}({arguments}) → {result}\n```\n", sentence(&comment.unwrap_or_default()))
+}
+
+async fn relations(client: &Client, kind: char) -> Vec<Row> {
+    #[expect(clippy::cast_possible_wrap, reason = "PostgreSQL's \"char\" is a signed byte; letters fit")]
+    let kind = u32::from(kind) as i8;
+    client.query(RELATIONS, &[&kind]).await.expect("look for views or tables")
+}
+
+async fn relation(client: &Client, row: &Row) -> String {
+    let (name, comment): (String, Option<String>) = (row.get(0), row.get(1));
+    let mut text = format!("\n### {name}\n\n{}\n\n| column | type | meaning |\n|---|---|---|\n", comment.map_or_else(String::new, |c| sentence(&c) + "."));
+    for column in client.query(COLUMNS, &[&format!("longshore.{name}")]).await.expect("look for columns") {
+        let (name, sort, comment): (String, String, Option<String>) = (column.get(0), column.get(1), column.get(2));
+        text += &format!("| `{name}` | {} | {} |\n", cell(&sort), cell(&comment.unwrap_or_default()));
+    }
+    text
+}
+
+/// With a capital, as the page has it.
+fn sentence(comment: &str) -> String {
+    let mut letters = comment.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>().replace('<', "&lt;"))
+}
