@@ -37,7 +37,7 @@ fn api() {
             for (method, operation) in methods.as_object().expect("operations") {
                 let heading = format!("{} {path}", method.to_uppercase());
                 text += &format!("| [`{heading}`](#{}) | {} |\n", anchor(&heading), operation["summary"].as_str().unwrap_or_default());
-                operations += &one(&heading, operation);
+                operations += &one(&format!("{} `{path}`", method.to_uppercase()), operation);
             }
         }
     }

@@ -50,9 +50,16 @@ async fn sql() {
 
 fn function(row: &Row) -> String {
     let (name, arguments, result, comment): (String, String, String, Option<String>) = (row.get(0), row.get(1), row.get(2), row.get(3));
-    let arguments = arguments.replace(", ", ",\n  ");
-    let arguments = if arguments.contains('\n') { format!("\n  {arguments}\n") } else { arguments };
-    let result = if result.starts_with("TABLE(") { result.replacen("TABLE(", "table (", 1) } else { result };
+    // one a line, its default without the cast that PostgreSQL adds
+    let lines: Vec<String> = arguments
+        .split(", ")
+        .map(|argument| match short(argument).split_once(" DEFAULT ") {
+            Some((argument, default)) => format!("{argument} default {}", default.split("::").next().unwrap_or_default().to_lowercase()),
+            None => short(argument),
+        })
+        .collect();
+    let arguments = if lines.len() > 1 { format!("\n  {}\n", lines.join(",\n  ")) } else { lines.concat() };
+    let result = short(&result).replacen("TABLE(", "table (", 1);
     format!("\n### {name}\n\n{}.\n\n```sql\nlongshore.{name}({arguments}) → {result}\n```\n", sentence(&comment.unwrap_or_default()))
 }
 
@@ -64,12 +71,22 @@ async fn relations(client: &Client, kind: char) -> Vec<Row> {
 
 async fn relation(client: &Client, row: &Row) -> String {
     let (name, comment): (String, Option<String>) = (row.get(0), row.get(1));
-    let mut text = format!("\n### {name}\n\n{}\n\n| column | type | meaning |\n|---|---|---|\n", comment.map_or_else(String::new, |c| sentence(&c) + "."));
-    for column in client.query(COLUMNS, &[&format!("longshore.{name}")]).await.expect("look for columns") {
+    let mut text = format!("\n### {name}\n\n{}\n", comment.map_or_else(String::new, |c| sentence(&c) + ".\n"));
+    let columns = client.query(COLUMNS, &[&format!("longshore.{name}")]).await.expect("look for columns");
+    // those of views need no comment: they are called what they are in the API
+    let explained = columns.iter().any(|column| column.get::<_, Option<String>>(2).is_some());
+    text += if explained { "| column | type | meaning |\n|---|---|---|\n" } else { "| column | type |\n|---|---|\n" };
+    for column in columns {
         let (name, sort, comment): (String, String, Option<String>) = (column.get(0), column.get(1), column.get(2));
-        text += &format!("| `{name}` | {} | {} |\n", cell(&sort), cell(&comment.unwrap_or_default()));
+        let meaning = if explained { format!(" {} |", cell(&comment.unwrap_or_default())) } else { String::new() };
+        text += &format!("| `{name}` | {} |{meaning}\n", cell(&short(&sort)));
     }
     text
+}
+
+/// A type by its short name.
+fn short(sort: &str) -> String {
+    sort.replace("timestamp with time zone", "timestamptz").replace("timestamp(0) with time zone", "timestamptz").replace("longshore.job_state", "job_state")
 }
 
 /// With a capital, as the page has it.
