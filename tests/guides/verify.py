@@ -201,6 +201,26 @@ def check(language):
     return f"{language}: enqueued over HTTP and in a transaction; ran, failed, kept, lost and stopped"
 
 
+def first_steps():
+    """What docs/start.md tells: a job with a slip of the pen fails, is changed, and succeeds."""
+    environment = os.environ | {"LONGSHORE_API": URLS["api"]}
+    slip = call("POST", "/v1/jobs", {"kind": "greet", "args": {"nam": "Bob"}})["id"]
+    because = [reason["reason"] for reason in call("GET", f"/v1/jobs/{slip}/explain")["because"]]
+    assert because == ["no_handler"], because
+    worker = subprocess.Popen([sys.executable, CODE / "start/worker.py"], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        eventually("it fails twice", lambda: call("GET", f"/v1/jobs/{slip}")["attempt"] >= 2)
+        eventually("it waits", lambda: call("GET", f"/v1/jobs/{slip}")["state"] == "retryable")
+        call("PATCH", f"/v1/jobs/{slip}", {"args": {"name": "Bob"}})
+        call("POST", f"/v1/jobs/{slip}/retry")
+        job = finished(slip)
+        assert (job["result"], job["worker"]) == ("Good morning, Bob", "my-first"), job
+    finally:
+        worker.kill()
+        worker.wait()
+    return "first steps: failed, changed, retried, succeeded"
+
+
 def main():
     wanted = os.environ.get("LANGUAGES", "").split() or list(NEEDS)
     there = [language for language in wanted if NEEDS[language]()]
@@ -218,8 +238,8 @@ def main():
         database = f"postgres://postgres@127.0.0.1:{URLS['port']}/longshore?sslmode=disable"
         run(["psql", database, "-qc", "create table orders (id bigint generated always as identity, customer text)"])
 
-        with concurrent.futures.ThreadPoolExecutor(len(there)) as pool:
-            checks = [pool.submit(check, language) for language in there]
+        with concurrent.futures.ThreadPoolExecutor(len(there) + 1) as pool:
+            checks = [pool.submit(first_steps), *(pool.submit(check, language) for language in there)]
             for one in concurrent.futures.as_completed(checks):
                 print(one.result(), flush=True)
 

@@ -63,7 +63,9 @@ while [[ -z $stop ]]; do
   wanted=$(jq -n --arg worker "$HOSTNAME:$$" --argjson lease_for "$lease_for" \
     '{queues: ["shell"], kinds: ["greet"], limit: 1, $lease_for, wait: 5, $worker}')
   if answer=$(call /v1/leases <<<"$wanted"); then
-    while read -r job; do run "$job"; done < <(jq -c '.jobs[]' <<<"$answer")
+    # one at a time; a loop over `< <(jq …)` would not do: Bash 5.2 stumbles over a signal within it
+    job=$(jq -c '.jobs[0] // empty' <<<"$answer")
+    [[ -z $job ]] || run "$job"
   else
     printf 'lease: %s\n' "$answer" >&2
     sleep 1
