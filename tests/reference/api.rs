@@ -64,8 +64,11 @@ fn errors(document: &Value) -> String {
             }
         }
     }
-    let lines: String = meanings.iter().map(|(status, meaning)| format!("| {status} | {} |\n", cell(meaning))).collect();
-    format!("\n| problem | |\n|---|---|\n{lines}")
+    let mut text = "\n| problem | |\n|---|---|\n".to_owned();
+    for (status, meaning) in meanings {
+        text += &format!("| {status} | {} |\n", cell(meaning));
+    }
+    text
 }
 
 fn is_problem(answer: &Value) -> bool {

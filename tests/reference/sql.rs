@@ -19,7 +19,7 @@ const FUNCTION: &str = "select p.proname, pg_get_function_arguments(p.oid), pg_g
 
 /// Name and comment, of views or tables.
 const RELATIONS: &str = "select c.relname, obj_description(c.oid, 'pg_class')
-      from pg_class c where c.relnamespace = 'longshore'::regnamespace and c.relkind = $1 order by c.relname";
+      from pg_class c where c.relnamespace = 'longshore'::regnamespace and c.relkind::text = $1 order by c.relname";
 
 /// Name, type and comment of each column.
 const COLUMNS: &str = "select a.attname, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum)
@@ -38,11 +38,11 @@ async fn sql() {
         text += &function(&row);
     }
     text += "\n## Views to look at\n";
-    for row in relations(&client, 'v').await {
+    for row in relations(&client, "v").await {
         text += &relation(&client, &row).await;
     }
     text += "\n## Tables\n\nHow Longshore keeps it. Read them as you like; write to none of them, and expect columns to come with new versions.\n";
-    for row in relations(&client, 'r').await {
+    for row in relations(&client, "r").await {
         text += &relation(&client, &row).await;
     }
     page_ends_with("docs/reference/sql.md", &text);
@@ -63,9 +63,7 @@ fn function(row: &Row) -> String {
     format!("\n### {name}\n\n{}.\n\n```sql\nlongshore.{name}({arguments}) → {result}\n```\n", sentence(&comment.unwrap_or_default()))
 }
 
-async fn relations(client: &Client, kind: char) -> Vec<Row> {
-    #[expect(clippy::cast_possible_wrap, reason = "PostgreSQL's \"char\" is a signed byte; letters fit")]
-    let kind = u32::from(kind) as i8;
+async fn relations(client: &Client, kind: &str) -> Vec<Row> {
     client.query(RELATIONS, &[&kind]).await.expect("look for views or tables")
 }
 
