@@ -7,7 +7,7 @@
 # files. Links elsewhere are not followed, as there may be no network: they must be https and name a host. Each page of docs is in the
 # book, and so is none that is not there.
 #
-# Needs Rust; the first time it builds mdbook and hyperlink, which takes some two minutes.
+# Needs Rust; the first time it builds mdbook and hyperlink, which takes two to four minutes.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"

@@ -28,10 +28,10 @@ fn api() {
         assert!(section(path).is_some(), "{path} is in no section of the page: name it in tests/reference/api.rs");
     }
 
-    let mut text = errors(&document);
+    let mut text = "\n| call | does |\n|---|---|\n".to_owned();
     let mut operations = String::new();
     for (number, (title, _)) in SECTIONS.iter().enumerate() {
-        text += &format!("\n| {title} | |\n|---|---|\n");
+        text += &format!("| **{title}** | |\n");
         operations += &format!("\n## {title}\n");
         for (path, methods) in paths.iter().filter(|(path, _)| section(path) == Some(number)) {
             for (method, operation) in methods.as_object().expect("operations") {
@@ -41,6 +41,7 @@ fn api() {
             }
         }
     }
+    text += &problems(&document);
     text += &operations;
     text += "\n## Objects\n";
     for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
@@ -55,7 +56,7 @@ fn anchor(heading: &str) -> String {
 }
 
 /// What each status of a problem means, wherever it comes.
-fn errors(document: &Value) -> String {
+fn problems(document: &Value) -> String {
     let mut meanings = std::collections::BTreeMap::new();
     for operation in document["paths"].as_object().into_iter().flatten().filter_map(|(_, methods)| methods.as_object()).flatten() {
         for (status, answer) in operation.1["responses"].as_object().into_iter().flatten() {
@@ -64,7 +65,7 @@ fn errors(document: &Value) -> String {
             }
         }
     }
-    let mut text = "\n| problem | |\n|---|---|\n".to_owned();
+    let mut text = "\n## Problems\n\n| status | means |\n|---|---|\n".to_owned();
     for (status, meaning) in meanings {
         text += &format!("| {status} | {} |\n", cell(meaning));
     }
@@ -96,7 +97,7 @@ fn one(heading: &str, operation: &Value) -> String {
         let what = link(&content["schema"]).unwrap_or_else(|| sort(&content["schema"]));
         text += &format!("\nBody, `{media}`: {what}. {}\n", body["description"].as_str().unwrap_or_default());
     }
-    text += "\n| answer | | |\n|---|---|---|\n";
+    text += "\n| answer | is | means |\n|---|---|---|\n";
     let mut problems = Vec::new();
     for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
         if is_problem(answer) {
@@ -108,7 +109,7 @@ fn one(heading: &str, operation: &Value) -> String {
         text += &format!("| {status} | {} | {} |\n", what.join(", "), cell(answer["description"].as_str().unwrap_or_default()));
     }
     if !problems.is_empty() {
-        text += &format!("| {} | [Problem](#problem) | |\n", problems.join(", "));
+        text += &format!("| {} | [Problem](#problem) | [see above](#problems) |\n", problems.join(", "));
     }
     text
 }
