@@ -46,28 +46,35 @@ run() {
   keep "$id" "$lease" &
   heartbeats=$!
   if jq -c .args <<<"$job" | greet >"$folder/result" 2>"$folder/errors"; then
-    kill "$heartbeats"
+    kill -KILL "$heartbeats"
     jq -n --arg lease "$lease" --slurpfile result "$folder/result" '{$lease, result: $result[0]}' | report "$id" complete
   else
-    kill "$heartbeats"
+    kill -KILL "$heartbeats"
     jq -n --arg lease "$lease" --rawfile error "$folder/errors" '{$lease, $error}' | report "$id" fail
   fi
   wait "$heartbeats" 2>/dev/null || true
 }
 
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-stop=
-trap 'stop=1' TERM INT # the job in hand is finished, and no other begun
-while [[ -z $stop ]]; do
+# Jobs, one after the other, until there is a file that says stop.
+work() {
+  local wanted answer job
+  trap '' TERM INT # what runs is finished
   wanted=$(jq -n --arg worker "$HOSTNAME:$$" --argjson lease_for "$lease_for" \
     '{queues: ["shell"], kinds: ["greet"], limit: 1, $lease_for, wait: 5, $worker}')
-  if answer=$(call /v1/leases <<<"$wanted"); then
-    # one at a time; a loop over `< <(jq …)` would not do: Bash 5.2 stumbles over a signal within it
-    job=$(jq -c '.jobs[0] // empty' <<<"$answer")
-    [[ -z $job ]] || run "$job"
-  else
-    printf 'lease: %s\n' "$answer" >&2
-    sleep 1
-  fi
-done
+  until [[ -e $folder/stop ]]; do
+    if answer=$(call /v1/leases <<<"$wanted"); then
+      job=$(jq -c '.jobs[0] // empty' <<<"$answer")
+      [[ -z $job ]] || run "$job"
+    else
+      printf 'lease: %s\n' "$answer" >&2
+      sleep 1
+    fi
+  done
+}
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+# Signals come to this process, which does nothing but wait: so they come at no bad moment.
+trap 'touch "$folder/stop"' TERM INT
+work &
+until wait $!; do kill -0 $! 2>/dev/null || exit 1; done
