@@ -39,11 +39,11 @@ fn shown(path: &Path) -> String {
 
 #[test]
 fn every_setting_is_documented_where_people_look() {
-    let readme = read(&root().join("README.md"));
+    let page = read(&root().join("docs/reference/settings.md"));
     let example = read(&root().join("longshore.example.toml"));
     for setting in SETTINGS {
         let name = env_name(setting.key);
-        assert!(readme.contains(&format!("`{name}`")), "{name} is not in README.md");
+        assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/reference/settings.md");
         let key = setting.key.rsplit('.').next().expect("a name");
         let line = format!("# {key} = {}", example_value(setting.default));
         assert!(example.lines().any(|l| l == line), "longshore.example.toml has no line {line}");
