@@ -14,7 +14,8 @@ pub async fn jobs(api: &Api, args: &[&str]) -> (i32, String) {
 
 async fn longshore(api: &Api, command: &str, args: &[&str]) -> (i32, String) {
     let mut process = Program::longshore([&[command], args].concat()).env("LONGSHORE_DATABASE__URL", api.database.url()).start();
-    let code = process.wait_exit(SOON).await.code().expect("no signal");
+    // some are for ten thousand jobs
+    let code = process.wait_exit(3 * SOON).await.code().expect("no signal");
     (code, process.all_lines(SOON).await.join("\n"))
 }
 
