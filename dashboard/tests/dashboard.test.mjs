@@ -255,6 +255,13 @@ async function clean(page, where) {
   assert.ok(wide <= 0, `${where} is ${wide} pixels wider than the screen`);
 }
 
+clicked("where no key is needed, logging out leads back to the page", async (page) => {
+  await button(page, "Log out").click();
+  await page.getByText("live", { exact: true }).waitFor();
+  await page.getByText(/live worker/).waitFor();
+  assert.equal(await page.getByRole("dialog").count(), 0);
+});
+
 // the last one: from here on every request needs a key
 clicked("who has a key logs in, sees what it allows, and logs out", async (page) => {
   const key = JSON.parse(await longshore.line("keys", "create", "--name", "looks", "--scope", "read", "--json")).key;
@@ -270,6 +277,12 @@ clicked("who has a key logs in, sees what it allows, and logs out", async (page)
   await page.keyboard.press("Enter");
   await button(page, "Pause default").click();
   await page.getByText(/scope.*admin|admin.*scope/).first().waitFor(); // it may look and change nothing
+  await button(page, "Log out").click();
+  await field.waitFor();
+  assert.equal(await page.getByRole("table").count(), 0, "nothing of what was seen is left");
+  await field.fill(key);
+  await page.keyboard.press("Enter");
+  await button(page, "Pause default").waitFor();
   await longshore.line("keys", "revoke", "looks");
   await longshore.line("keys", "create", "--name", "another", "--scope", "read");
   await field.waitFor(); // by itself, since the key is no more

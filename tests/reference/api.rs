@@ -14,7 +14,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("Workflows", &["/v1/workflows"]),
     ("Queues", &["/v1/queues"]),
     ("Schedules", &["/v1/schedules"]),
-    ("What happens", &["/v1/failures", "/v1/workers", "/v1/stats", "/v1/events"]),
+    ("What happens", &["/v1/failures", "/v1/workers", "/v1/stats", "/v1/database", "/v1/events"]),
     ("Log in", &["/login", "/logout"]),
     ("Probes and metrics", &["/livez", "/readyz", "/health", "/metrics"]),
 ];

@@ -3,7 +3,7 @@
 class Session {
   /** Whether a key is asked for. */
   asked = $state(false);
-  /** Counts logins and logouts. */
+  /** Counts logins. */
   changes = $state(0);
 
   ask() {
@@ -28,8 +28,7 @@ class Session {
 
   async logOut() {
     await fetch("/logout", { method: "POST" }).catch(() => undefined);
-    this.asked = true;
-    this.changes += 1;
+    location.reload(); // nothing of what was seen stays; where a key is needed, it is asked for again
   }
 }
 
