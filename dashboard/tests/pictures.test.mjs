@@ -56,6 +56,7 @@ test("pictures", { timeout: 3 * WORK }, async () => {
     ["failures", "failures", "payment provider"],
     ["schedules", "schedules", "nightly-report"],
     ["workers", "workers", "sleep"],
+    ["database", "database", "What the doctor says"],
     [`workflows/${workflow.id}`, "workflow", "As a table"],
   ]) {
     await page.goto(`${longshore.url}/#/${path}`);
