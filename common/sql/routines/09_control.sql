@@ -190,7 +190,7 @@ begin
       select p.id, b.id
         from (select distinct d.workflow_id from longshore.job_data d where d.id = any(v_again) and d.workflow_id is not null) f
         join longshore.job_data c on c.workflow_id = f.workflow_id join longshore.blocked b on b.id = c.id cross join unnest(c.after) p(id)
-       where p.id in (select * from unnest(v_again))
+       where (p.id in (select * from unnest(v_again))) is true -- hashed: as a join it may become a loop in a loop
       on conflict do nothing
       returning child
     )
