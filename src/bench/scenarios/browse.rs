@@ -108,10 +108,21 @@ async fn paths(connection: &mut Connection, now: Timestamp, waiting: u64) -> any
     let failures = answer("/v1/failures".to_owned()).await?;
     let fingerprint = failures["items"][0]["fingerprint"].as_str().context("some have failed")?;
     ensure!(waiting > 0, "some must wait");
-    let mut paths: Vec<String> =
-        ["/v1/queues", "/v1/queues/browse-1", "/v1/stats", "/v1/failures", "/v1/workers", "/v1/schedules", "/v1/database", "/metrics", "/", "/v1/jobs", "/v1/jobs?limit=1000"]
-            .map(str::to_owned)
-            .to_vec();
+    let mut paths: Vec<String> = [
+        "/v1/queues",
+        "/v1/queues/browse-1",
+        "/v1/stats",
+        "/v1/failures",
+        "/v1/workers",
+        "/v1/schedules",
+        "/v1/database",
+        "/metrics",
+        "/",
+        "/v1/jobs",
+        "/v1/jobs?limit=1000",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     for state in ["scheduled", "available", "running", "retryable", "succeeded", "failed", "cancelled"] {
         paths.extend(["", "&queue=browse-1", "&queue=browse-2&kind=kind-2"].map(|more| format!("/v1/jobs?state={state}{more}")));
     }
