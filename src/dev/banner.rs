@@ -32,7 +32,7 @@ fn text(settings: &Settings, postgres: Option<&PrivatePostgres>) -> String {
         "
 Longshore {VERSION} is ready.
 
-  API      {url}
+  API      {url} (in a browser: the dashboard; {url}/docs lets each call be tried)
 {data}
   worker   {queues} jobs at once, for the kinds {kinds}
 
