@@ -76,9 +76,9 @@ async fn missed_times_follow_catch_up() {
         assert!(last.is_none_or(|last| next.duration_since(*last).as_secs() == 60), "it keeps its beat: {last:?}, {next}");
     }
     // one that is on time is not missed; and no more than a thousand are made up for
-    put(&f, "now", r#"{"cron":"* * * * * *","job":{"kind":"a"},"catch_up":"none"}"#).await;
+    put(&f, "now", r#"{"cron":"@every 60s","job":{"kind":"a"},"catch_up":"none"}"#).await;
     missed(&f, "now", "0 s").await;
-    put(&f, "days", r#"{"cron":"* * * * * *","job":{"kind":"a"},"catch_up":"all"}"#).await;
+    put(&f, "days", r#"{"cron":"@every 60s","job":{"kind":"a"},"catch_up":"all"}"#).await;
     missed(&f, "days", "3 days").await;
     f.store.fire_schedules().await.expect("fired");
     assert_eq!((times(&f, "now").await.len(), times(&f, "days").await.len()), (1, 1000));
