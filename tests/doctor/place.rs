@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use longshore::private_postgres::{Options, PrivatePostgres, Purpose};
+use longshore::private_postgres::{PrivatePostgres, Purpose};
 use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::support::{
     eventually::eventually,
-    postgres::connect,
+    postgres::{connect, options},
     process::{Process, Program},
 };
 
@@ -81,7 +81,7 @@ impl Place {
 
     /// The same, in a folder.
     pub async fn start_in(folder: PathBuf, settings: &[&str]) -> Self {
-        let mut options = Options::new(folder, Purpose::Test);
+        let mut options = options(folder, Purpose::Test);
         options.settings = SETTINGS.iter().chain(settings).map(|setting| (*setting).to_owned()).collect();
         let started = tokio::task::spawn_blocking(|| PrivatePostgres::start(options)).await.expect("no panic");
         let postgres = started.unwrap_or_else(|error| panic!("no PostgreSQL: {error}"));

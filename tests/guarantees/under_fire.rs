@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use longshore::private_postgres::{Options, PrivatePostgres, Purpose};
+use longshore::private_postgres::{PrivatePostgres, Purpose};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -19,13 +19,16 @@ use nix::{
 use serde_json::json;
 
 use crate::{
-    support::{eventually::eventually, postgres::connect},
+    support::{
+        eventually::eventually,
+        postgres::{connect, options},
+    },
     system::{SOON, assert_no_violations, count, start_api, start_worker, try_post},
 };
 
 /// Starts PostgreSQL; after a kill, its backends may take a moment to notice that their parent is gone.
 async fn postgres(folder: &std::path::Path) -> PrivatePostgres {
-    let start = || PrivatePostgres::start(Options::new(folder, Purpose::Dev)).map_err(|error| error.to_string());
+    let start = || PrivatePostgres::start(options(folder, Purpose::Dev)).map_err(|error| error.to_string());
     eventually("PostgreSQL starts", SOON, async || tokio::task::block_in_place(start)).await
 }
 

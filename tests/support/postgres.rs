@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{LazyLock, OnceLock, mpsc};
@@ -54,8 +54,15 @@ pub fn server() -> &'static PrivatePostgres {
         sweep(&parent);
         let random = RandomState::new().build_hasher().finish();
         let folder = parent.join(format!("{PREFIX}{}-{random:016x}", std::process::id()));
-        PrivatePostgres::start(Options::new(folder, Purpose::Test)).unwrap_or_else(|error| panic!("no PostgreSQL for the tests: {error}"))
+        PrivatePostgres::start(options(folder, Purpose::Test)).unwrap_or_else(|error| panic!("no PostgreSQL for the tests: {error}"))
     })
+}
+
+/// What a test's server in this folder is started with: the programs in the folder that `LONGSHORE_TEST_POSTGRES` names, else
+/// those that are found.
+pub fn options(folder: impl Into<PathBuf>, purpose: Purpose) -> Options {
+    let programs = std::env::var_os("LONGSHORE_TEST_POSTGRES").map(PathBuf::from);
+    Options { programs, ..Options::new(folder, purpose) }
 }
 
 /// A database for one test, dropped with this value.
