@@ -63,7 +63,7 @@ fn set_up(findings: &mut Vec<Finding>) -> Option<(Settings, Store)> {
     let settings = match command::settings() {
         Ok(settings) => settings,
         Err(error) => {
-            findings.push(fail("settings", error.0, "correct it: `longshore.toml` in the repository lists all settings"));
+            findings.push(fail("settings", error.0, "correct it: `longshore.example.toml` in the repository lists all settings"));
             return None;
         }
     };

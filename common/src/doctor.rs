@@ -7,6 +7,7 @@ mod activity;
 pub mod disk;
 mod facts;
 mod horizon;
+mod locks;
 pub mod objects;
 #[cfg(test)]
 mod samples;
@@ -20,7 +21,7 @@ use serde::Serialize;
 
 use self::disk::Disk;
 pub use self::{
-    facts::{Facts, Holder, HolderSort, Jobs, Overdue, Schema, Server, Sessions, Slot, Table, Undone, Waiting, WorkerLife},
+    facts::{Facts, Holder, HolderSort, Jobs, Locker, Overdue, Schema, Server, Sessions, Slot, Table, Undone, Waiting, WorkerLife},
     server::{clock, notifications},
 };
 
@@ -89,6 +90,7 @@ pub fn judge(facts: &Facts, around: &Surroundings) -> Vec<Finding> {
         clock(around.here, server.now),
         server::settings(server),
         server::connections(facts, around.pool),
+        locks::judge(facts),
         horizon::transactions(facts),
         horizon::prepared(facts),
         horizon::replication(facts),

@@ -104,7 +104,7 @@ impl Store {
             None => target.clone(),
         };
         Ok(Self(Arc::new(Inner {
-            pool: target.pool(settings)?,
+            pool: target.pool(settings, timeout)?,
             shown: target.shown(),
             direct,
             timeout,

@@ -8,6 +8,7 @@ mod connections;
 mod disk;
 mod healthy;
 mod jobs;
+mod locks;
 mod place;
 mod pooler;
 mod rows;

@@ -14,6 +14,8 @@ pub struct Facts {
     pub connections: Vec<Sessions>,
     /// What may keep vacuum from removing dead rows.
     pub holders: Vec<Holder>,
+    /// Who holds up others.
+    pub lockers: Vec<Locker>,
     /// Replication slots.
     pub slots: Vec<Slot>,
     /// The tables of the schema; empty: there is none.
@@ -107,6 +109,31 @@ pub struct Sessions {
     pub count: i64,
 }
 
+/// A transaction that has locked a table of the schema, or that others wait for.
+#[derive(Debug, Clone)]
+pub struct Locker {
+    /// The process; `None`: a prepared transaction.
+    pub pid: Option<i32>,
+    /// The user.
+    pub user: Option<String>,
+    /// `application_name`.
+    pub application: Option<String>,
+    /// What it does; `None`: not seen.
+    pub state: Option<String>,
+    /// For how long its transaction has been open.
+    pub age: Option<f64>,
+    /// The beginning of its last statement.
+    pub query: Option<String>,
+    /// The tables of the schema that it has locked against who writes or reads there.
+    pub tables: Option<String>,
+    /// How many statements wait for it, directly or behind others.
+    pub waiting: i64,
+    /// For how long the first of them has.
+    pub waited: f64,
+    /// Whether a table of the schema cannot be read now, by this one's fault or another's.
+    pub barred: bool,
+}
+
 /// What sort of thing may hold vacuum back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -194,6 +221,8 @@ pub enum Schema {
         /// Which.
         major: i32,
     },
+    /// Somebody has locked tables of it: nobody can read them.
+    Locked,
     /// It cannot be looked at.
     Unseen {
         /// Why.

@@ -24,6 +24,7 @@ pub(super) fn schema(schema: &Schema) -> Finding {
         Schema::TooNew { major } => {
             Finding::bad(name, Level::Fail, format!("has major version {major}, this program knows {MAJOR}"), "install a newer Longshore")
         }
+        Schema::Locked => Finding::good(name, "not looked at, nor what is in it, while somebody has locked it: see locks"),
         Schema::Unseen { why } => Finding::bad(name, Level::Fail, why.clone(), "`grant longshore_reader to` this user, who may not read the schema longshore"),
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn facts() -> Facts {
         data_directory: None,
     };
     let jobs = Some(Jobs::default());
-    Facts { server, connections: vec![], holders: vec![], slots: vec![], tables: vec![], wal_bytes: None, schema: Schema::Missing, jobs }
+    Facts { server, connections: vec![], holders: vec![], lockers: vec![], slots: vec![], tables: vec![], wal_bytes: None, schema: Schema::Missing, jobs }
 }
 
 pub(super) fn table(name: &str, live: i64, dead: i64, bytes: i64) -> Table {

@@ -63,7 +63,7 @@ impl Cause {
             Self::NoRoom => "make room on PostgreSQL's disk or in its memory",
             Self::ReadOnly => "let LONGSHORE_DATABASE__URL name the primary, or all hosts and target_session_attrs=read-write",
             Self::PoolInUse => "raise LONGSHORE_DATABASE__POOL, or find out what makes PostgreSQL slow",
-            Self::Locked => "end the transaction that holds it: select pid, state, query from pg_stat_activity where xact_start < now() - interval '10 s'",
+            Self::Locked => "`longshore doctor` names the transaction that holds it: end that",
             Self::Other => "PostgreSQL's own log may tell more",
         }
     }

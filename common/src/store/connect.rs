@@ -19,6 +19,10 @@ use crate::settings::{DatabaseSettings, SettingError, reveal};
 
 /// Longest wait for a connection, new or from the pool: well below a request's 5 s, so that its answer comes in time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Nobody waits longer for a lock …
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// … nor for more than this part of the time that a statement has: less than a search has, see `filter`.
+const TO_WAIT: f64 = 0.7;
 /// A peer that does not acknowledge for that long is gone; else a cut cable would hold a connection for 15 minutes.
 const TCP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -135,18 +139,21 @@ impl Target {
         Ok(MakeRustlsConnect::new(config))
     }
 
-    pub(super) fn pool(&self, settings: &DatabaseSettings) -> Result<Pool, SettingError> {
+    /// Connections for statements that are waited for no longer than `timeout`.
+    pub(super) fn pool(&self, settings: &DatabaseSettings, timeout: Duration) -> Result<Pool, SettingError> {
+        // A statement that outlives its caller holds the connection for the next one: the server ends it. One that waits for a lock it
+        // ends before its caller gives up, who would not know what was the matter.
+        let to_wait = timeout.mul_f64(TO_WAIT).min(LOCK_TIMEOUT).as_millis().max(1);
+        let setup = format!("set statement_timeout = '30s'; set lock_timeout = '{to_wait}ms'; set jit = off");
         let connect = ConnectAtHome { tls: self.tls()?, home: Handle::try_current().ok() };
         let manager = Manager::from_connect(self.config.clone(), connect, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         Pool::builder(manager)
             .max_size(settings.pool)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts { wait: Some(CONNECT_TIMEOUT), create: Some(CONNECT_TIMEOUT), recycle: Some(CONNECT_TIMEOUT) })
-            .post_create(Hook::async_fn(|client, _| {
-                Box::pin(async move {
-                    // A statement that outlives its caller holds the connection for the next one: the server ends it.
-                    client.batch_execute("set statement_timeout = '30s'; set lock_timeout = '10s'; set jit = off").await.map_err(HookError::Backend)
-                })
+            .post_create(Hook::async_fn(move |client, _| {
+                let setup = setup.clone();
+                Box::pin(async move { client.batch_execute(&setup).await.map_err(HookError::Backend) })
             }))
             .build()
             .map_err(|error| SettingError(format!("the connection pool cannot be set up: {error}")))

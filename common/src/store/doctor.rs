@@ -10,11 +10,12 @@ use super::{
     migrate::{MAJOR, MINOR, SchemaState, fingerprint},
     statement,
 };
-use crate::doctor::{Facts, Holder, HolderSort, Jobs, Overdue, Schema, Server, Sessions, Slot, Table, Undone, Waiting, WorkerLife};
+use crate::doctor::{Facts, Holder, HolderSort, Jobs, Locker, Overdue, Schema, Server, Sessions, Slot, Table, Undone, Waiting, WorkerLife};
 
 const SERVER: Statement = statement!("look at the server", "doctor/server.sql");
 const CONNECTIONS: Statement = statement!("look who is connected", "doctor/connections.sql");
 const HOLDERS: Statement = statement!("look for old snapshots", "doctor/holders.sql");
+const LOCKS: Statement = statement!("look who holds up others", "doctor/locks.sql");
 const SLOTS: Statement = statement!("look at the replication slots", "doctor/slots.sql");
 const TABLES: Statement = statement!("look at the tables", "doctor/tables.sql");
 const WAL: Statement = statement!("look at the write-ahead log", "doctor/wal.sql");
@@ -50,12 +51,17 @@ impl Store {
         let server = server(&self.query_one(SERVER, &[]).await?)?;
         let connections = read(&self.query(CONNECTIONS, &[]).await?, sessions)?;
         let holders = read(&self.query(HOLDERS, &[]).await?, holder)?;
+        let lockers = read(&self.query(LOCKS, &[]).await?, locker)?;
         let slots = read(&self.query(SLOTS, &[]).await?, slot)?;
-        let tables = read(&self.query(TABLES, &[]).await?, table)?;
         let wal_bytes = seen(self.query_one(WAL, &[]).await)?.map(|row| field(&row, "bytes", "pg_wal", 0)).transpose()?;
+        if lockers.iter().any(|locker| locker.barred) {
+            // whoever reads a table now waits with all the others; what is known names the culprit
+            return Ok(Facts { server, connections, holders, lockers, slots, tables: Vec::new(), wal_bytes, schema: Schema::Locked, jobs: None });
+        }
+        let tables = read(&self.query(TABLES, &[]).await?, table)?;
         let schema = self.schema_made().await?;
         let jobs = if matches!(schema, Schema::Known { .. }) { seen(self.job_facts().await)? } else { None };
-        Ok(Facts { server, connections, holders, slots, tables, wal_bytes, schema, jobs })
+        Ok(Facts { server, connections, holders, lockers, slots, tables, wal_bytes, schema, jobs })
     }
 
     async fn schema_made(&self) -> Result<Schema, StoreError> {
@@ -177,6 +183,21 @@ fn holder(row: &Row) -> Result<Holder, StoreError> {
         age: get(row, "age")?,
         xmin_age: get(row, "xmin_age")?,
         query: get(row, "query")?,
+    })
+}
+
+fn locker(row: &Row) -> Result<Locker, StoreError> {
+    Ok(Locker {
+        pid: get(row, "pid")?,
+        user: get(row, "user")?,
+        application: get(row, "application")?,
+        state: get(row, "state")?,
+        age: get(row, "age")?,
+        query: get(row, "query")?,
+        tables: get(row, "tables")?,
+        waiting: get(row, "waiting")?,
+        waited: get(row, "waited")?,
+        barred: get(row, "barred")?,
     })
 }
 
