@@ -20,6 +20,9 @@ const ANSWER: Duration = Duration::from_mins(6);
 /// How long a stream may be silent, which says something at least every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
 
+/// How long to wait, each time that no answer came to what may have been done: all in all as long as an API needs to be started again.
+const AGAIN: [u64; 6] = [250, 500, 1000, 2000, 4000, 8000]; // milliseconds
+
 /// Calls one API.
 #[derive(Debug)]
 pub struct Client {
@@ -38,6 +41,8 @@ pub enum CallError {
         url: String,
         /// What the network said.
         why: String,
+        /// Whether it may have got the request all the same, and done what it asks for.
+        sent: bool,
     },
     /// The API said no.
     #[error("{0}")]
@@ -59,6 +64,8 @@ pub struct Refusal {
     pub status: StatusCode,
     /// What the API said of it.
     pub problem: Problem,
+    /// Whether it said when to try again.
+    come_again: bool,
     help: String,
 }
 
@@ -82,6 +89,20 @@ pub struct Fault {
 }
 
 impl CallError {
+    /// Whether what was asked for may have been done all the same: no answer came, or the API had none from its database.
+    pub fn may_be_done(&self) -> bool {
+        match self {
+            Self::Unreachable { sent, .. } => *sent,
+            Self::Refused(refusal) => refusal.status == StatusCode::SERVICE_UNAVAILABLE,
+            Self::Foreign { .. } => false,
+        }
+    }
+
+    /// Whether the API says that the same request, sent before, is being done at this moment.
+    fn is_under_way(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == StatusCode::CONFLICT && refusal.come_again)
+    }
+
     /// Whether trying again later may help.
     pub fn is_away(&self) -> bool {
         match self {
@@ -153,6 +174,32 @@ impl Client {
         self.read(&text)
     }
 
+    /// Posts a body that is taken once, however often it is sent: where no answer comes to what may have been done, it is sent
+    /// again with the same Idempotency-Key.
+    pub async fn post_once<T: DeserializeOwned>(&self, path: &[&str], media_type: &'static str, body: String, scope: Scope) -> Result<T, CallError> {
+        let key = format!("longshore-{:032x}", fastrand::u128(..));
+        let mut lost = None;
+        for pause in AGAIN.into_iter().map(Some).chain([None]) {
+            let request = self.request(Method::POST, path, &[]).header(header::CONTENT_TYPE, media_type).header("idempotency-key", &key);
+            let error = match self.text(request.body(body.clone()), scope).await {
+                Ok(text) => return self.read(&text),
+                Err(error) => error,
+            };
+            let again = error.may_be_done() || lost.is_some() && (error.is_away() || error.is_under_way());
+            if !again {
+                return Err(error);
+            }
+            if lost.is_none() {
+                eprintln!("longshore: no good answer to what may have been stored; it is sent again, and stored once: {error}");
+                lost = Some(error);
+            }
+            if let Some(pause) = pause {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        }
+        Err(lost.unwrap_or_else(|| self.broken("nothing was sent")))
+    }
+
     /// Opens a stream of events, after one that was seen.
     pub async fn stream(&self, path: &[&str], query: &[(String, String)], last: Option<i64>) -> Result<Response, CallError> {
         let mut request = self.request(Method::GET, path, query);
@@ -222,9 +269,10 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
+        let come_again = response.headers().contains_key(header::RETRY_AFTER);
         let text = response.text().await.map_err(|error| self.unreachable(error))?;
         Err(match serde_json::from_str::<Problem>(&text) {
-            Ok(problem) => CallError::Refused(Refusal { status, problem, help: self.help(status, scope) }),
+            Ok(problem) => CallError::Refused(Refusal { status, problem, come_again, help: self.help(status, scope) }),
             // a proxy before it, most often
             Err(_) if status.is_server_error() => self.broken(&format!("it said {status}")),
             Err(_) => CallError::Foreign { url: self.url().to_owned(), what: format!("it said {status}") },
@@ -250,14 +298,14 @@ impl Client {
 
     /// The error of an API that is not there, or not well.
     pub fn broken(&self, why: &str) -> CallError {
-        CallError::Unreachable { url: self.url().to_owned(), why: why.to_owned() }
+        CallError::Unreachable { url: self.url().to_owned(), why: why.to_owned(), sent: true }
     }
 
     fn unreachable(&self, error: reqwest::Error) -> CallError {
         let error = error.without_url();
         // what the client says itself is which of its parts failed; what it was, its causes say
         let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), log::chain);
-        self.broken(&why)
+        CallError::Unreachable { url: self.url().to_owned(), why, sent: !error.is_connect() }
     }
 }
 

@@ -76,7 +76,7 @@ impl Backend {
                 _ => return Err(anyhow!("the database told nothing of the job")),
             },
             Self::Http(client) => {
-                let Answer { id, run_at, created_at, duplicate, replaced } = client.post(&["v1", "jobs"], JSON, text, Scope::Enqueue).await?;
+                let Answer { id, run_at, created_at, duplicate, replaced } = client.post_once(&["v1", "jobs"], JSON, text, Scope::Enqueue).await?;
                 match duplicate {
                     Some(true) => Became::Standing { id, replaced: replaced.unwrap_or(false) },
                     _ => Became::New { id, due: due(run_at, created_at) },
@@ -97,8 +97,9 @@ impl Backend {
                 Err(away) if away.is_unavailable() => Err(NotStored::Unknown(away.into())),
                 Err(error) => Err(NotStored::All(error.into())),
             },
-            Self::Http(client) => match client.post(&["v1", "jobs", "batch"], NDJSON, lines.join("\n"), Scope::Enqueue).await {
+            Self::Http(client) => match client.post_once(&["v1", "jobs", "batch"], NDJSON, lines.join("\n"), Scope::Enqueue).await {
                 Ok(batch) => Ok(batch),
+                Err(error) if error.may_be_done() => Err(NotStored::Unknown(error.into())),
                 Err(CallError::Refused(refusal)) => {
                     let of = refusal.problem.errors.first().and_then(|fault| fault.pointer.strip_prefix("/jobs/")?.split('/').next()?.parse().ok());
                     let error = anyhow::Error::from(CallError::Refused(refusal));
@@ -107,7 +108,7 @@ impl Backend {
                         None => NotStored::All(error),
                     })
                 }
-                Err(error) => Err(NotStored::Unknown(error.into())),
+                Err(error) => Err(NotStored::All(error.into())),
             },
         }
     }

@@ -28,6 +28,7 @@ mod limits;
 mod lists;
 mod logs;
 mod metrics;
+mod once;
 mod openapi;
 mod pages;
 mod problems;
