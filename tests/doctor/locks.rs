@@ -13,6 +13,12 @@ impl Place {
         let pid = client.query_one("select pg_backend_pid()", &[]).await.expect("ask").get(0);
         (client, pid)
     }
+
+    /// Until that process has waited so long for a lock.
+    async fn waits(&self, pid: i32, long: &str) {
+        let waits = format!("select exists (select from pg_locks where pid = {pid} and clock_timestamp() - waitstart >= '{long}')");
+        eventually("it waits", SOON, async || self.one::<bool>(&waits).await).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,11 +43,16 @@ async fn a_reader_whom_a_change_of_a_table_waits_for_and_all_others_behind_it() 
     place.is_quiet().await; // who only reads is in nobody's way
     let (changer, waits) = place.by_hand("set application_name = changer").await;
     let change = tokio::spawn(async move { changer.batch_execute("begin; alter table longshore.ready add column scrap int; rollback").await });
+    place.waits(waits, "0 s").await;
+    let (behind, last) = place.by_hand("set application_name = behind").await;
+    let behind = tokio::spawn(async move { behind.batch_execute("select from longshore.ready").await });
+    place.waits(last, "2.5 s").await; // long enough to be told, were it the changer's fault
     let detail = [&format!("pid {pid} (user postgres, application by_hand) holds what others need")[..], "statements wait for it"];
     let told = place.is_told("locks", "fail", &detail, &[&format!("select pg_terminate_backend({pid})")]).await;
     assert!(!told["remedy"].as_str().is_some_and(|said| said.contains(&waits.to_string())), "{told}");
     reader.batch_execute("commit").await.expect("read");
     change.await.expect("no panic").expect("changed, and rolled back");
+    behind.await.expect("no panic").expect("read");
     place.is_quiet().await;
 }
 
