@@ -9,6 +9,8 @@ use longshore_common::{
     store::migrate::MigrateError,
 };
 
+use crate::output;
+
 /// What a command says in its log unless `LONGSHORE_LOG` is set: its own error line tells the rest.
 const QUIET: &str = "error,longshore_common::store=off,longshore_common::store::migrate=warn";
 
@@ -50,7 +52,7 @@ pub fn settings() -> Result<Settings, SettingError> {
 }
 
 fn complain(error: &anyhow::Error) -> ExitCode {
-    eprintln!("longshore: {error:#}");
+    eprintln!("longshore: {}", output::harmless(&format!("{error:#}")));
     exit(error).into()
 }
 

@@ -1,6 +1,7 @@
 //! What commands print: tables for people, JSON for scripts.
 
 use std::{
+    borrow::Cow,
     io::{ErrorKind, Write},
     ops::Range,
 };
@@ -10,9 +11,19 @@ use comfy_table::{CellAlignment, Table, presets};
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde::{Deserialize, Serialize};
 
-/// Writes to stdout. Nobody there to read the rest (`longshore jobs | head`) is fine.
+/// Writes to stdout, for people: see [`harmless`]. Nobody there to read the rest (`longshore jobs | head`) is fine.
 pub fn print(text: &str) -> anyhow::Result<()> {
-    line(text).map(|_| ())
+    line(&harmless(text)).map(|_| ())
+}
+
+/// A text as it may be shown on a terminal, which takes control characters for commands: errors, logs and what jobs tell are
+/// anybody's. What was overwritten (a program's progress) stands on lines of its own.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let commands = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(commands) {
+        return text.into();
+    }
+    text.replace("\r\n", "\n").replace('\r', "\n").replace(commands, "\u{FFFD}").into()
 }
 
 /// The same for what goes on for ever; false: nobody is there to read it.
@@ -26,7 +37,7 @@ pub fn line(text: &str) -> anyhow::Result<bool> {
 
 /// Writes JSON on one line.
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(&serde_json::to_string(value).context("could not write the answer as JSON")?)
+    line(&serde_json::to_string(value).context("could not write the answer as JSON")?).map(|_| ())
 }
 
 /// A list in the form that the API gives it.
@@ -100,6 +111,12 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn a_terminal_is_given_no_commands() {
+        assert!(matches!(harmless("über\tal\nles"), Cow::Borrowed(_)));
+        assert_eq!(harmless("\u{1b}]0;mine\u{7} 10%\r20%\r\n\u{9b}31m"), "\u{FFFD}]0;mine\u{FFFD} 10%\n20%\n\u{FFFD}31m");
     }
 
     #[test]

@@ -11,9 +11,12 @@ use std::{
     time::Duration,
 };
 
-use longshore_common::store::{
-    Store, StoreError,
-    events::{Event, GAP},
+use longshore_common::{
+    json,
+    store::{
+        Store, StoreError,
+        events::{Event, GAP},
+    },
 };
 use poem::web::sse;
 use tokio::{
@@ -81,6 +84,7 @@ pub struct Told {
 impl Told {
     fn new(event: Event) -> Self {
         let data = serde_json::to_string(&event).expect("texts, numbers and JSON are JSON");
+        let data = json::on_one_line(&data); // progress is told as it came
         let text = sse::Event::message(data).id(event.pos.to_string()).event_type(&event.event).to_string();
         Self { event, text }
     }

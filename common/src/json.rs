@@ -209,6 +209,12 @@ pub fn mended(text: &str) -> Option<RawJson> {
     RawJson::parse(out).ok()
 }
 
+/// A JSON text on one line: what ends lines elsewhere (lists for scripts, server-sent events) stands between its parts only, since
+/// within strings it is escaped (RFC 8259, section 7).
+pub fn on_one_line(json: &str) -> String {
+    json.replace(['\n', '\r'], " ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -164,10 +164,12 @@ fn told(client: &Client, block: &str) -> Result<Option<(Option<i64>, Heard)>, Ca
     struct Missed {
         missed: Option<i64>,
     }
-    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim_start);
-    let (Some(event), Some(data)) = (field("event"), field("data")) else { return Ok(None) };
-    let id = field("id").and_then(|id| id.parse().ok());
-    let heard = if event == GAP { Heard::Gap(client.read::<Missed>(data)?.missed) } else { Heard::Event(client.read(data)?) };
+    let lines = |name: &'static str| block.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim_start));
+    // what has several lines is one text
+    let data = lines("data").collect::<Vec<_>>().join("\n");
+    let (Some(event), false) = (lines("event").next(), data.is_empty()) else { return Ok(None) };
+    let id = lines("id").next().and_then(|id| id.parse().ok());
+    let heard = if event == GAP { Heard::Gap(client.read::<Missed>(&data)?.missed) } else { Heard::Event(client.read(&data)?) };
     Ok(Some((id, heard)))
 }
 

@@ -168,7 +168,7 @@ fn may_ask() -> bool {
 }
 
 fn confirmed(found: &Rehearsed, call: Call) -> anyhow::Result<bool> {
-    eprint!("{}\n\nGo on? [y/N] ", for_people(found, call));
+    eprint!("{}\n\nGo on? [y/N] ", output::harmless(&for_people(found, call)));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("could not read the answer")?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use longshore_common::{
     job::{JobState, Kind, QueueName},
-    program,
+    json, program,
     store::events::{Event, EventFilter, GAP},
 };
 use serde_json::json;
@@ -75,7 +75,7 @@ async fn follow(backend: &Backend, args: &TailArgs) -> anyhow::Result<ExitCode> 
                 }
                 for one in &heard {
                     followed.hear(one);
-                    let line = if args.json { as_json(one)? } else { for_people(one) + &on_worker(backend, args, one).await };
+                    let line = if args.json { as_json(one)? } else { output::harmless(&(for_people(one) + &on_worker(backend, args, one).await)).into_owned() };
                     if !output::line(&line)? {
                         return Ok(ExitCode::SUCCESS); // nobody reads it any more
                     }
@@ -170,7 +170,7 @@ async fn on_worker(backend: &Backend, args: &TailArgs, heard: &Heard) -> String 
 
 fn as_json(heard: &Heard) -> anyhow::Result<String> {
     Ok(match heard {
-        Heard::Event(event) => serde_json::to_string(event)?,
+        Heard::Event(event) => json::on_one_line(&serde_json::to_string(event)?), // progress is told as it came
         Heard::Gap(missed) => json!({ "event": GAP, "missed": missed }).to_string(),
     })
 }

@@ -61,6 +61,7 @@ impl Watcher {
             }
             self.text += &String::from_utf8(self.connection.next_part().await.expect("it goes on")?).expect("text");
             while let Some((block, rest)) = self.text.split_once("\n\n") {
+                assert!(!block.contains('\r'), "which ends a line of a stream: {block:?}");
                 let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim_start().to_owned());
                 if let Some(event) = field("event:") {
                     let id = field("id:").expect("an id").parse().expect("a number");
@@ -130,11 +131,11 @@ async fn everything_that_happens_to_a_job_is_told() {
     // what its handler tells of it
     let telling = Some(api.enqueue(r#"{"kind": "echo"}"#).await);
     let lease = claimed().await;
-    let note = "select longshore.note(array[$1::bigint], array[$2::bigint], array['0.50'::json], '{}', array['a line'])";
+    let note = r#"select longshore.note(array[$1::bigint], array[$2::bigint], array[e'{"done": 0.50,\r\n "of":\r1}'::json], '{}', array['a line'])"#;
     api.sql.execute(note, &[&lease.id, &lease.lease]).await.expect("note");
     watcher.next_are(&[("job.enqueued", telling, Some(0)), ("job.started", telling, Some(1))]).await;
     let told = watcher.next().await;
-    assert_eq!((told.event.as_str(), &told.data["job_id"], &told.data["progress"]), ("job.progress", &json!(telling), &json!(0.5)));
+    assert_eq!((told.event.as_str(), &told.data["job_id"], &told.data["progress"]), ("job.progress", &json!(telling), &json!({"done": 0.5, "of": 1})));
     api.store.report(&[(lease, Outcome::Succeeded { result: None })]).await.expect("report");
     watcher.next_are(&[("job.succeeded", telling, Some(1))]).await;
 

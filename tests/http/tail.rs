@@ -81,6 +81,21 @@ async fn what_happens_is_told_in_a_line_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_tells_in_several_lines_is_told_in_one() {
+    let api = Api::start().await;
+    let worker = api.worker("w", &["*=50"]).await;
+    let tails = [tail(&api, Way::Database, &["--json"]).await, tail(&api, Way::Http, &["--json"]).await];
+    api.enqueue(r#"{"kind": "echo"}"#).await;
+    let lease = api.claim(worker, "default", 1).await.jobs[0].lease;
+    let note = "select longshore.note(array[$1::bigint], array[$2::bigint], array[e'{\"done\": 3,\n \"of\": 10}'::json], '{}', array[''])";
+    api.sql.execute(note, &[&lease.id, &lease.lease]).await.expect("note");
+    for tail in tails {
+        assert_eq!(told(&tail, "its progress", 3).await[2]["progress"], json!({"done": 3, "of": 10}));
+    }
+    api.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_followed_to_its_end() {
     let api = Api::start().await;
     for way in Way::BOTH {

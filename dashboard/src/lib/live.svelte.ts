@@ -22,16 +22,21 @@ function listen(listener: Listener): () => void {
   connect();
   return () => {
     listeners.delete(listener);
-    if (listeners.size === 0) {
-      source?.close();
-      source = undefined;
-      stream.open = false;
-    }
+    if (listeners.size === 0) disconnect();
   };
 }
 
+function disconnect() {
+  source?.close();
+  source = undefined;
+  stream.open = false;
+}
+
+// A browser has six connections to a host for all its tabs together: one that nobody sees keeps none. Seen again, it reads anew.
+document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
+
 function connect() {
-  if (source || listeners.size === 0) return;
+  if (source || listeners.size === 0 || document.hidden) return;
   source = new EventSource("/v1/events");
   const tell = (event: Event | null) => listeners.forEach((listener) => listener(event));
   source.onopen = () => {
