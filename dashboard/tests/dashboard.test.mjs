@@ -73,6 +73,62 @@ clicked("what happens is shown as it happens", async (page) => {
   await page.getByRole("main").getByText("succeeded").first().waitFor();
 });
 
+clicked("a job that logged twice in one attempt", async (page) => {
+  const job = await longshore.enqueue({ kind: "pulled", queue: "twice" });
+  const run = async (log, path, body) => {
+    const { jobs: [held] } = await longshore.call("POST", "/v1/leases", { queues: ["twice"], worker: "mine" });
+    await longshore.call("POST", "/v1/leases/heartbeat", { leases: [{ id: held.id, lease: held.lease, log }] });
+    await longshore.call("POST", `/v1/jobs/${held.id}/${path}`, { lease: held.lease, ...body });
+  };
+  await run("the first words", "snooze", { for: 0 });
+  await run("the last words", "complete", {});
+  await page.goto(`${longshore.url}/#/jobs/${job.id}`);
+  for (const words of ["the first words", "the last words"]) await page.getByText(words).waitFor();
+});
+
+clicked("a long list has pages, each as true as the first", async (page) => {
+  const { ids } = await longshore.call("POST", "/v1/jobs/batch", { jobs: Array(120).fill({ kind: "pulled", queue: "long" }) });
+  await page.goto(`${longshore.url}/#/jobs?queue=long&state=available`);
+  await link(page, ids.at(-1)).waitFor();
+  await link(page, "Older ones").click();
+  await link(page, ids.at(-51)).waitFor();
+  assert.equal(await link(page, ids.at(-1)).count(), 0);
+  await longshore.call("POST", `/v1/jobs/${ids.at(-51)}/cancel`);
+  await link(page, ids.at(-51)).waitFor({ state: "detached" });
+  await link(page, "Older ones").click();
+  await link(page, ids[0]).waitFor();
+  assert.equal(await link(page, "Older ones").count(), 0);
+  // what is done to all that are found is done to those of all pages
+  await button(page, "Delete…").click();
+  await page.getByRole("dialog").getByText("119 jobs are found").waitFor();
+  await page.keyboard.press("Escape");
+  await link(page, "Newest ones").click();
+  await link(page, ids.at(-1)).waitFor();
+  await page.goBack();
+  await link(page, ids[0]).waitFor();
+  await longshore.call("POST", "/v1/jobs/cancel", { filter: { queue: "long" } });
+});
+
+clicked("a tab that nobody sees keeps no connection, and is true again when it is seen", async (page) => {
+  const opened = () => page.waitForRequest((request) => request.url().endsWith("/v1/events"));
+  const closed = page.waitForEvent("requestfailed", (request) => request.url().endsWith("/v1/events"));
+  const show = (hidden) =>
+    page.evaluate((hidden) => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
+  await page.goto(`${longshore.url}/#/jobs?queue=unseen`);
+  await page.getByText("No job is like that.").waitFor();
+  await show(true);
+  await closed;
+  const job = await longshore.enqueue({ kind: "pulled", queue: "unseen" });
+  const again = opened();
+  await show(false);
+  await again;
+  await link(page, job.id).waitFor();
+  await longshore.call("POST", `/v1/jobs/${job.id}/cancel`);
+});
+
 clicked("by the keyboard alone: to the jobs, a filter, a job", async (page) => {
   const job = await longshore.enqueue({ kind: "echo", queue: "keyboard", args: { n: 1 } });
   const focused = () => page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
