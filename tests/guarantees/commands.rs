@@ -262,6 +262,25 @@ async fn it_ends_with_its_attempt() {
     }
 }
 
+/// Whoever sees that an attempt is over meets nothing of it: neither the next attempt, nor the next job of a limited queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_is_over_when_its_processes_are() {
+    let (system, place) = (System::start().await, Place::new());
+    let handlers = sh("stubborn", "trap 'echo told to end >&2' TERM; echo began; while :; do sleep 0.1; done", "");
+    let mut worker = place.worker(&system, &handlers, &[("LONGSHORE_WORKER__GRACE", "1s")]).await;
+    let id = system.enqueue(&json!({"kind": "stubborn", "timeout": 1, "max_attempts": 1})).await;
+    system.until(id, "failed").await;
+    assert_eq!(place.processes(), Vec::<String>::new(), "killed 3 s after it was told to end, and told of then");
+    assert!(log(&system, id).await.contains("told to end"), "what it said meanwhile is there");
+    let id = system.enqueue(&json!({"kind": "stubborn"})).await;
+    system.until(id, "running").await;
+    eventually("it runs", SOON, async || if place.processes().is_empty() { Err(()) } else { Ok(()) }).await;
+    worker.signal(Signal::SIGTERM);
+    system.until(id, "available").await;
+    assert_eq!(place.processes(), Vec::<String>::new(), "whoever takes it next does not meet it");
+    assert!(worker.wait_exit(SOON).await.success());
+}
+
 /// The limit holds whatever waits, and delays nothing else of the same queue.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_run_at_once_than_its_concurrency() {

@@ -1,7 +1,7 @@
 //! One attempt: from a lease to an outcome. Whatever a job does wrong (an error, a panic, running too long) ends as the
 //! outcome of this attempt, and touches no other.
 
-use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, pin::pin, time::Duration};
 
 use futures_util::FutureExt;
 use longshore_common::{duration, outcome::Outcome};
@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::handler::{AnyHandler, Context, Handled, HandlerError};
 
-/// What a cancelled job's handler has to end by itself, before it is dropped where it waits.
+/// What the handler of a cancelled job has to end by itself, before it is dropped where it waits; and past its deadline one that
+/// lingers.
 pub(crate) const TO_END: Duration = Duration::from_secs(5);
 
 /// How an attempt ended for this worker.
@@ -28,9 +29,10 @@ pub(crate) async fn run(context: Context, handler: &dyn AnyHandler, cancellation
         return Ended::With(Outcome::Expired);
     }
     // However this future ends, also when it is dropped, what the handler has started elsewhere hears of it.
-    let _cancel_at_end = context.cancellation.clone().drop_guard();
+    let told = context.cancellation.clone();
+    let _cancel_at_end = told.clone().drop_guard();
     let (timeout, deadline) = (context.job.timeout, context.deadline);
-    let handling = call(handler, context);
+    let mut handling = pin!(call(handler, context));
     let too_late = async {
         match deadline {
             Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -43,12 +45,19 @@ pub(crate) async fn run(context: Context, handler: &dyn AnyHandler, cancellation
     };
     let result = tokio::select! {
         biased;
-        result = handling => result,
+        result = &mut handling => result,
         () = ignored => {
             let error = format!("it did not end within {} of being cancelled, and was dropped", duration::display(TO_END));
             return Ended::With(Outcome::Cancelled { error: Some(error) });
         }
-        () = too_late => return Ended::With(Outcome::TimedOut { error: timed_out(timeout) }),
+        () = too_late => {
+            if handler.lingers() {
+                // the next attempt, and whoever waits for the slot, is not to meet what is left of this one
+                told.cancel();
+                let _ = tokio::time::timeout(TO_END, handling).await;
+            }
+            return Ended::With(Outcome::TimedOut { error: timed_out(timeout) });
+        }
     };
     Ended::With(match result {
         Ok(Handled::GivenAway) => return Ended::GivenAway,

@@ -152,6 +152,11 @@ pub(crate) trait AnyHandler: Send + Sync {
         Box::pin(std::future::ready(()))
     }
 
+    /// Whether what it has started goes on for a moment after it was told to end: then its attempt is over when that is, and not before.
+    fn lingers(&self) -> bool {
+        false
+    }
+
     /// Whether it may take its worker down with it: then a job that has lost two workers is run in a process of its own.
     fn is_dangerous(&self) -> bool {
         false

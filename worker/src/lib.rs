@@ -219,9 +219,7 @@ async fn work(settings: &Settings, handlers: &Handlers, handlers_run_on: Handle,
             Ended::DeclaredDead => {}
         }
     }
-    if tokio::time::timeout(TO_SETTLE, handlers.settled()).await.is_err() {
-        tracing::warn!("what handlers had started outside of this program is not at its end yet; it is killed with this program where the system can do so");
-    }
+    settled(handlers).await;
     let _ = duties.await; // ends with `stop`; that it panicked was logged
     tracing::info!("stopped");
     Ok(())
@@ -307,7 +305,7 @@ impl Worker<'_> {
 
         let work = async {
             fetching.await.map_err(|_| WorkerError::Panicked("fetch loop"))?; // ends with `stop`, after the claim that is under way
-            wind_down(&running, settings.worker.grace).await;
+            wind_down(&running, self.handlers, settings.worker.grace).await;
             Ok::<_, WorkerError>(Ended::Stopped)
         };
         let ended = tokio::select! {
@@ -351,14 +349,21 @@ impl Worker<'_> {
     }
 }
 
+/// Waits until what handlers have started is at its end, for a while.
+async fn settled(handlers: &Handlers) {
+    if tokio::time::timeout(TO_SETTLE, handlers.settled()).await.is_err() {
+        tracing::warn!("what handlers had started outside of this program is not at its end yet; it is killed with this program where the system can do so");
+    }
+}
+
 /// Lets running jobs finish for the grace period, then hands the rest back.
-async fn wind_down(running: &Running, grace: Duration) {
+async fn wind_down(running: &Running, handlers: &Handlers, grace: Duration) {
     let count = running.count();
     if count > 0 {
         tracing::info!(jobs = count, grace_s = grace.as_secs_f64(), "stopping: no more jobs are leased, running ones may finish");
     }
     if tokio::time::timeout(grace, running.idle()).await.is_err() {
-        let handed_back = running.hand_back_all().await;
+        let handed_back = running.hand_back_all(settled(handlers)).await;
         tracing::info!(jobs = handed_back, "the grace period is over: the rest is handed back, uncounted, for others to run");
     }
 }

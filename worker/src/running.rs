@@ -254,16 +254,14 @@ impl Running {
         }
     }
 
-    /// Ends all that run, and hands them back. Returns how many.
-    pub async fn hand_back_all(&self) -> usize {
+    /// Ends all that run, and hands them back as soon as what they have started has `settled`. Returns how many.
+    pub async fn hand_back_all(&self, settled: impl Future<Output = ()>) -> usize {
         let leases: Vec<Lease> = self.entries().keys().copied().collect();
-        let mut handed_back = 0;
-        for lease in leases {
-            if let Some(entry) = self.take(lease) {
-                handed_back += 1;
-                abort(&entry);
-                self.report(entry, Outcome::HandedBack).await;
-            }
+        let ended: Vec<Entry> = leases.into_iter().filter_map(|lease| self.take(lease)).inspect(abort).collect();
+        settled.await;
+        let handed_back = ended.len();
+        for entry in ended {
+            self.report(entry, Outcome::HandedBack).await;
         }
         handed_back
     }

@@ -70,6 +70,10 @@ impl AnyHandler for Command {
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.shared.clone().settled())
     }
+
+    fn lingers(&self) -> bool {
+        true // from TERM to KILL
+    }
 }
 
 impl Command {
