@@ -118,12 +118,16 @@ impl Store {
         &self.0.shown
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and takes writes.
     ///
     /// # Errors
     /// Where it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.query(statement!("ask the database for a sign of life", "schema/ping.sql"), &[]).await.map(|_| ())
+        let what = "ask the database for a sign of life";
+        if self.query_one(statement!("ask the database for a sign of life", "schema/ping.sql"), &[]).await?.get("read_only") {
+            return Err(StoreError::Unavailable { what, source: Away::new(Cause::ReadOnly, "it takes no writes (transaction_read_only)") });
+        }
+        Ok(())
     }
 
     /// Runs one statement.

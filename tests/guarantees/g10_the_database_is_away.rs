@@ -126,6 +126,8 @@ async fn a_read_only_database_is_away_for_writers() {
     let kick = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
     sql.batch_execute(&format!("alter database {name} set default_transaction_read_only = on; {kick}")).await.expect("read-only");
     eventually("the API says 503", SOON, async || post(address, "/v1/jobs", &json!({"kind": "echo"})).await.status == 503).await;
+    let health = get(address, "/readyz").await;
+    assert_eq!((health.status, &health.json()["database"]), (503, &json!("read-only")), "so that nobody is sent there");
     tokio::time::sleep(Duration::from_secs(4)).await; // it stays so for a while
     sql.batch_execute(&format!("set transaction_read_only = off; alter database {name} set default_transaction_read_only = off")).await.expect("writable");
     sql.batch_execute(kick).await.expect("kick");

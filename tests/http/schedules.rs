@@ -127,6 +127,13 @@ async fn due_it_enqueues_and_run_by_hand_too() {
     put(&api, "one", &json!({"cron": "@yearly", "job": {"kind": "b", "unique": {"key": "k"}}})).await;
     let (first, second) = (api.post("/v1/schedules/one/run", "").await, api.post("/v1/schedules/one/run", "").await);
     assert_eq!((first.status, second.status, &first.json()["id"]), (201, 200, &second.json()["id"]));
+    // what is refused is refused as any enqueue is
+    put(&api, "rejects", &json!({"cron": "@yearly", "job": {"kind": "b", "unique": {"key": "k", "on_conflict": "reject"}}})).await;
+    assert_eq!(api.post("/v1/schedules/rejects/run", "").await.status, 409);
+    assert_eq!(api.request("PUT", "/v1/queues/full", &[JSON], br#"{"max_waiting": 0}"#).await.status, 201);
+    put(&api, "full", &json!({"cron": "@yearly", "job": {"kind": "b", "queue": "full"}})).await;
+    let full = api.post("/v1/schedules/full/run", "").await;
+    assert_eq!((full.status, full.header("retry-after")), (429, Some("1")), "{}", full.text());
     api.finish().await;
 }
 

@@ -22,6 +22,7 @@ const BAD: &[(&str, &str, &str)] = &[
     (r#""timeout":"999ms""#, "timeout => '999 ms'", "timeout"),
     (r#""timeout":"169h""#, "timeout => '169 h'", "timeout"),
     (r#""run_at":"2030-01-01T00:00:00Z","delay":1"#, "run_at => '2030-01-01', delay => '1 s'", "delay"),
+    (r#""run_at":"9999-12-30T22:00:01Z""#, "run_at => '9999-12-30 22:00:01+00'", "run_at"),
     (r#""delay":-1"#, "delay => '-1 s'", "delay"),
     (r#""expires_in":0"#, "expires_in => '0'", "expires_in"),
     (r#""tags":[""]"#, "tags => array['']", "tags"),

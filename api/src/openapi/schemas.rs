@@ -88,7 +88,7 @@ impl Schema for Health {
             vec![
                 ("status", word(["ok", "unavailable"]), "ok: it can do its work."),
                 ("version", text(), "Of the program."),
-                ("database", word(["ok", "away", "no schema"]), "Whether it answers and has its schema."),
+                ("database", word(["ok", "away", "read-only", "no schema"]), "Whether it answers, takes writes, and has its schema."),
             ],
         );
         MetaSchema { example: Some(json!({"status": "ok", "version": "0.1.0", "database": "ok"})), ..schema }

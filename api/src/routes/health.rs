@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use longshore_common::program::VERSION;
+use longshore_common::{
+    program::VERSION,
+    store::{Cause, StoreError},
+};
 use poem_openapi::{ApiResponse, OpenApi};
 use serde::Serialize;
 
@@ -35,7 +38,7 @@ pub enum HealthAnswer {
     /// It can.
     #[oai(status = 200)]
     Well(Output<Health>),
-    /// It cannot: the database is away, or its schema is not there.
+    /// It cannot: the database is away or takes no writes, or its schema is not there.
     #[oai(status = 503)]
     Unwell(Output<Health>),
 }
@@ -66,12 +69,13 @@ impl HealthRoutes {
 
 impl HealthRoutes {
     async fn ask(&self) -> HealthAnswer {
-        let answers = matches!(tokio::time::timeout(PATIENCE, self.0.bare_store().ping()).await, Ok(Ok(())));
+        let answers = tokio::time::timeout(PATIENCE, self.0.bare_store().ping()).await;
         let answer = |status, database| Output(Health { status, version: VERSION, database });
         match (answers, self.0.knows_schema()) {
-            (true, true) => HealthAnswer::Well(answer("ok", "ok")),
-            (true, false) => HealthAnswer::Unwell(answer("unavailable", "no schema")),
-            (false, _) => HealthAnswer::Unwell(answer("unavailable", "away")),
+            (Ok(Ok(())), true) => HealthAnswer::Well(answer("ok", "ok")),
+            (Ok(Ok(())), false) => HealthAnswer::Unwell(answer("unavailable", "no schema")),
+            (Ok(Err(StoreError::Unavailable { source, .. })), _) if source.cause == Cause::ReadOnly => HealthAnswer::Unwell(answer("unavailable", "read-only")),
+            _ => HealthAnswer::Unwell(answer("unavailable", "away")),
         }
     }
 }

@@ -16,7 +16,7 @@ use poem_openapi::{
 };
 use serde::Serialize;
 
-use super::{Page, origin};
+use super::{Page, jobs::held, origin};
 use crate::{
     auth::Access,
     body,
@@ -143,7 +143,8 @@ impl ScheduleRoutes {
         let (name, schedule) = schedule(&self.0, &caller, &name.0).await?;
         let store = self.0.store()?;
         let origin = origin(&caller, request_id.0, traceparent.0);
-        let enqueued = store.run_schedule(&name, &origin).await?.ok_or_else(|| no_schedule(&name))?;
+        let enqueued =
+            store.run_schedule(&name, &origin).await.map_err(|error| held(error, |_| "/job/unique/key".to_owned()))?.ok_or_else(|| no_schedule(&name))?;
         self.0.waker.wake(&schedule.queue);
         let id = enqueued.id();
         let job = store.job(id).await?.ok_or_else(|| ApiError::NotFound { what: "job", name: id.to_string() })?;

@@ -86,7 +86,7 @@ begin
   if max_attempts not between 1 and 1000 then v_faults := v_faults || 'max_attempts: must be 1 to 1000'::text; end if;
   if timeout <> interval '0' and timeout not between interval '1 s' and interval '7 d' then v_faults := v_faults || 'timeout: must be 1 s to 7 d, null for none, or 0 for the queue''s default'::text; end if;
   if run_at is not null and delay is not null then v_faults := v_faults || 'delay: give run_at or delay, not both'::text; end if;
-  if not isfinite(run_at) or run_at > '9999-12-31 00:00+00' then v_faults := v_faults || 'run_at: must be a time before the year 10000'::text; end if;
+  if not isfinite(run_at) or run_at > '9999-12-30 22:00+00' then v_faults := v_faults || 'run_at: must be a time until 9999-12-30 22:00 UTC'::text; end if;
   if delay not between interval '0' and interval '36500 d' then v_faults := v_faults || 'delay: must be 0 to 36500 d'::text; end if;
   if expires_in is not null and expires_in not between interval '1 ms' and interval '36500 d' then v_faults := v_faults || 'expires_in: must be 1 ms to 36500 d'::text; end if;
   if cardinality(tags) > 20 then v_faults := v_faults || 'tags: at most 20 are allowed'::text; end if;

@@ -1,2 +1,2 @@
 -- schema/ping
-select 1
+select current_setting('transaction_read_only')::boolean as read_only

@@ -157,7 +157,10 @@ impl JobFilter {
                 for (index, value) in values.into_iter().enumerate() {
                     filter.take_json(&field, value, &format!("{pointer}/{index}"), faults);
                 }
-            } else if value.get() != "null" {
+            } else if value.get() == "null" {
+                // nor whether a variable was meant to be set
+                faults.add(&pointer, "is null; leave the field out for all");
+            } else {
                 filter.take_json(&field, value, &pointer, faults);
             }
             seen.push(field);
@@ -182,6 +185,9 @@ impl JobFilter {
     }
 
     fn label(&mut self, label: String) -> Result<(), String> {
+        if label.contains('\0') {
+            return Err("must not contain NUL".to_owned());
+        }
         if self.labels.len() == MAX_LABELS {
             return Err(format!("at most {MAX_LABELS} tags and meta values can be asked for"));
         }
@@ -228,7 +234,7 @@ mod tests {
     fn a_body_says_what_a_query_says() {
         let (filter, faults) = read(
             r#"{"state": ["failed", "retryable"], "queue": "a", "kind": ["b"], "tag": ["x", "y"], "unique_key": "k", "concurrency_key": "c", "meta.n": 7,
-                "meta.vip": true, "meta.s": "t", "fingerprint": "00000000000000ff", "created_after": "2030-01-01T00:00:00+01:00", "schedule": "s", "created_before": null}"#,
+                "meta.vip": true, "meta.s": "t", "fingerprint": "00000000000000ff", "created_after": "2030-01-01T00:00:00+01:00", "schedule": "s"}"#,
         );
         assert!(faults.is_empty(), "{faults:?}");
         let mut expected = JobFilter::default();
@@ -263,7 +269,8 @@ mod tests {
     fn every_fault_is_told_with_its_place() {
         let (_, faults) = read(
             r#"{"state": ["failed", "done", 7], "queue": [], "kind": "a b", "tag": [[]], "unique_key": ["k"], "meta.a/b": {}, "fingerprint": "x",
-                "created_after": "today", "colour": 1, "limit": "5", "workflow_id": -1, "kind": "c", "concurrency_key": "\u0000", "meta.": "x"}"#,
+                "created_after": "today", "colour": 1, "limit": "5", "workflow_id": -1, "kind": "c", "concurrency_key": "\u0000", "meta.": "x",
+                "meta.\u0000": "y", "created_before": null}"#,
         );
         let pointers: Vec<&str> = faults.iter().map(|(pointer, _)| pointer.as_str()).collect();
         let expected = [
@@ -282,6 +289,8 @@ mod tests {
             "/filter/kind",
             "/filter/concurrency_key",
             "/filter/meta.",
+            "/filter/meta.\0",
+            "/filter/created_before",
         ];
         assert_eq!(pointers, expected, "{faults:#?}");
         assert_eq!(faults[1].1, "must be a text or an array of texts, is the number 7");
