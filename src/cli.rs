@@ -56,7 +56,7 @@ enum Command {
     Migrate(migrate::Args),
     /// Enqueue a job, or a file of jobs
     Enqueue(enqueue::Args),
-    /// List, show, explain, watch, cancel, retry and delete jobs
+    /// List, show, explain, tail, cancel, retry and delete jobs
     Jobs(jobs::Args),
     /// List queues, with how many jobs of each stand where; pause and resume one
     Queues(queues::Args),
