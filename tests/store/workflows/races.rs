@@ -1,6 +1,53 @@
-//! Everybody at once.
+//! Everybody at once, and two who meet at one job, step by step.
+
+use std::collections::BTreeSet;
 
 use super::*;
+use crate::{
+    fixture::store_at,
+    support::{eventually::eventually, postgres::connect},
+};
+
+/// The job of a workflow that bears a name.
+async fn id_of(f: &Fixture, workflow: i64, name: &str) -> i64 {
+    f.store.workflow(workflow).await.expect("read").expect("is there").jobs.into_iter().find(|job| job.name == name).expect("such a job").id
+}
+
+/// Until somebody waits for what the test's own session has locked, or is through.
+async fn met<T>(f: &Fixture, other: &tokio::task::JoinHandle<T>) {
+    eventually("the other one waits, or is through", Duration::from_secs(20), async || {
+        other.is_finished() || f.count("pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))").await > 0
+    })
+    .await;
+}
+
+/// A report takes what runs, then what waits for that; so do those who take both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_many_jobs_against_a_report() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    let id = make(&f, &json!([{"name": "a", "kind": "k"}, {"name": "c", "kind": "k", "after": ["a"]}, {"name": "z", "kind": "k"}])).await;
+    // ids go by the order in which they can run; a and z run, c stands between them
+    let other = store_at(f.database.url());
+    let tasks = parse_more(br#"{"jobs": [{"name": "last", "kind": "k"}]}"#, &BTreeSet::new()).expect("fine");
+    other.add_to_workflow(id, &tasks, &Origin::default(), None).await.expect("added");
+    let leases: Vec<Lease> = f.claim(worker, 10).await.jobs.iter().map(|job| job.lease).collect();
+    let (c, last) = (id_of(&f, id, "c").await, id_of(&f, id, "last").await);
+    assert!(leases.iter().any(|lease| lease.id == last) && c < last, "{leases:?}, {c}");
+    let ids: Vec<String> = leases.iter().map(|lease| lease.id.to_string()).collect();
+    let numbers: Vec<String> = leases.iter().map(|lease| lease.lease.to_string()).collect();
+    let (ids, numbers) = (ids.join(", "), numbers.join(", "));
+    f.run(&format!("begin; select from longshore.running where id in ({ids}) order by id for update")).await;
+    let session = connect(f.database.url()).await;
+    let cancel = format!("select longshore.cancel_jobs(array[{c}, {last}]::bigint[])");
+    let waits = tokio::spawn(async move { session.batch_execute(&cancel).await });
+    met(&f, &waits).await;
+    f.run(&format!("select longshore.report(array[{ids}]::bigint[], array[{numbers}]::bigint[], array_fill('succeeded'::text, array[{}]))", leases.len()))
+        .await;
+    f.run("commit").await;
+    waits.await.expect("no panic").expect("no deadlock");
+    stands(&f, id, &[("a", "succeeded"), ("c", "cancelled"), ("last", "succeeded"), ("z", "succeeded")]).await;
+}
 
 /// Everybody does everything to some workflows at once; nobody waits for ever, and nothing is left that cannot go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
