@@ -136,13 +136,33 @@ declare
   v_round int;
   v_waits int;
   v_again bigint[] := '{}';
+  v_workflows bigint[];
+  v_pins bigint[]; -- of workflows: they, what they come after, and what is blocked behind them
 begin
+  v_workflows := array(select distinct d.workflow_id from longshore.job_data d where d.id = any(p_ids) and d.workflow_id is not null);
+  if cardinality(v_workflows) > 0 then
+    -- nobody else retries or adds jobs meanwhile
+    perform from longshore.workflows w where w.workflow = any(v_workflows) order by w.workflow for update;
+    v_pins := array(
+      select * from unnest(p_ids)
+       union
+      select p.id from longshore.job_data d cross join unnest(d.after) p(id)
+       where d.id = any(p_ids) and not exists (select from longshore.finished i where i.id = p.id)
+       union
+      select b.id from longshore.job_data c join longshore.blocked b on b.id = c.id cross join unnest(c.after) p(id)
+       where c.workflow_id = any(v_workflows) and (p.id in (select * from unnest(p_ids))) is true); -- hashed, as below
+    perform from longshore.running x where x.id = any(v_pins) order by x.id for no key update;
+  end if;
+
   -- as an enqueue does: all keys first, in one order over all transactions
   insert into longshore.uniques as k (kind, key, ids)
   select distinct l.kind, d.unique_key, '{}'::bigint[]
     from unnest(p_ids) i(id) join longshore.job_data d on d.id = i.id join longshore.lanes l on l.lane = d.lane
    where d.unique_key is not null order by l.kind, d.unique_key
   on conflict (kind, key) do update set ids = k.ids where false;
+
+  -- who would end one of these waits for this transaction, and then meets the edges that it makes
+  if cardinality(v_workflows) > 0 then perform longshore.pin_all(v_pins); end if;
 
   for id, v_run_at in select i, min(at) from unnest(p_ids, p_run_ats) u(i, at) group by i order by i loop
     v_round := 0;

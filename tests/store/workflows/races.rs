@@ -21,6 +21,63 @@ async fn met<T>(f: &Fixture, other: &tokio::task::JoinHandle<T>) {
     .await;
 }
 
+/// A parent that ends while what comes after it is retried: whoever is second knows of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_against_a_parent_that_ends() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    for whole in [true, false] {
+        for ends_first in [true, false] {
+            let id = make(&f, &json!([{"name": "a", "kind": "k"}, {"name": "b", "kind": "k"}, {"name": "c", "kind": "k", "after": ["a", "b"]}])).await;
+            let leases: Vec<Lease> = f.claim(worker, 10).await.jobs.iter().map(|job| job.lease).collect();
+            let (a, b) = (leases[0], leases[1]);
+            report(&f, a, failed()).await;
+            stands(&f, id, &[("a", "failed"), ("b", "running"), ("c", "cancelled")]).await;
+            let c = id_of(&f, id, "c").await;
+            let retry =
+                if whole { format!("select longshore.retry_workflow({id})") } else { format!("select longshore.retry_jobs(array[{}, {c}]::bigint[])", a.id) };
+            let end = format!("select longshore.report(array[{}]::bigint[], array[{}]::bigint[], array['succeeded'])", b.id, b.lease);
+            let (first, second) = if ends_first { (end, retry) } else { (retry, end) };
+            f.run(&format!("begin; {first}")).await;
+            let other = connect(f.database.url()).await;
+            let waits = tokio::spawn(async move { other.batch_execute(&second).await });
+            met(&f, &waits).await;
+            f.run("commit").await;
+            waits.await.expect("no panic").expect("done");
+            stands(&f, id, &[("a", "available"), ("b", "succeeded"), ("c", "blocked")]).await;
+            report(&f, next(&f, worker, "a").await.lease, succeeded("1")).await;
+            report(&f, next(&f, worker, "c").await.lease, succeeded("1")).await;
+        }
+    }
+}
+
+/// What waits still is let go by its last parent while another one is retried: it waits for that one, or goes on without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_against_the_end_of_the_last_parent() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    for ends_first in [true, false] {
+        let id =
+            make(&f, &json!([{"name": "a", "kind": "k"}, {"name": "b", "kind": "k"}, {"name": "c", "kind": "k", "after": ["a", "b"], "if_failed": "run"}]))
+                .await;
+        let leases: Vec<Lease> = f.claim(worker, 10).await.jobs.iter().map(|job| job.lease).collect();
+        let (a, b) = (leases[0], leases[1]);
+        report(&f, a, failed()).await;
+        stands(&f, id, &[("a", "failed"), ("b", "running"), ("c", "blocked")]).await;
+        let retry = format!("select longshore.retry_jobs(array[{}]::bigint[])", a.id);
+        let end = format!("select longshore.report(array[{}]::bigint[], array[{}]::bigint[], array['succeeded'])", b.id, b.lease);
+        let (first, second) = if ends_first { (end, retry) } else { (retry, end) };
+        f.run(&format!("begin; {first}")).await;
+        let other = connect(f.database.url()).await;
+        let waits = tokio::spawn(async move { other.batch_execute(&second).await });
+        met(&f, &waits).await;
+        f.run("commit").await;
+        waits.await.expect("no panic").expect("done");
+        stands(&f, id, &[("a", "available"), ("b", "succeeded"), ("c", if ends_first { "available" } else { "blocked" })]).await;
+        f.store.cancel_workflow(id).await.expect("cancel");
+    }
+}
+
 /// A report takes what runs, then what waits for that; so do those who take both.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_of_many_jobs_against_a_report() {
