@@ -136,6 +136,23 @@ async fn workers_that_pull_are_seen_to_live_unless_they_were_declared_dead() {
     assert_eq!(f.count("longshore.workers where last_seen < now() - interval '50 s'").await, 3);
 }
 
+/// That it lives can be shown by the next heartbeat; that its leases stand cannot wait.
+#[tokio::test]
+async fn a_worker_whose_row_is_held_extends_its_leases() {
+    let f = Fixture::new().await;
+    let worker = meet(&f, "p").await;
+    let lease = leased(&f, worker, r#"{"kind":"a"}"#).await;
+    f.run("update longshore.workers set last_seen = now() - interval '10 s'").await;
+    f.run("begin; select from longshore.workers for update").await;
+    let standing = store_at(f.database.url()).extend_leases(&[(lease, Notes::default())], Duration::from_mins(1)).await.expect("waits for nobody");
+    f.run("rollback").await;
+    assert!(standing[0].stands);
+    assert!((50.0..60.1).contains(&left(&f, lease).await));
+    assert_eq!(f.count("longshore.workers where last_seen < now() - interval '5 s'").await, 1);
+    f.store.extend_leases(&[(lease, Notes::default())], Duration::from_mins(1)).await.expect("extended");
+    assert_eq!(f.count("longshore.workers where last_seen > now() - interval '5 s'").await, 1);
+}
+
 /// Whoever wins, the other one knows.
 #[tokio::test(flavor = "multi_thread")]
 async fn extending_and_reporting_against_the_rescue() {

@@ -16,6 +16,7 @@ mod fixture;
 mod keys;
 mod leases;
 mod limits;
+mod limits_changed;
 mod lists;
 mod lists_large;
 mod notes;

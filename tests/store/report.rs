@@ -177,3 +177,17 @@ async fn attempts_used_up_are_a_failure_with_the_last_error() {
     );
     f.assert_no_violations().await;
 }
+
+/// A handler may open its transaction first, work, and complete its job in it.
+#[tokio::test]
+async fn a_job_ends_when_it_is_reported_not_when_that_transaction_began() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    let lease = f.leased(worker, job("echo")).await;
+    let complete = format!("select longshore.report(array[{}::bigint], array[{}::bigint], array['succeeded'])", lease.id, lease.lease);
+    f.run("begin").await;
+    f.run("create temporary table worked as select clock_timestamp() as until").await;
+    f.run(&format!("{complete}; commit")).await;
+    assert_eq!(f.count("longshore.jobs j, worked w where j.finished_at > w.until").await, 1);
+    f.assert_no_violations().await;
+}

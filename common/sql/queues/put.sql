@@ -1,6 +1,6 @@
 -- queues/put
 -- Makes a queue, or replaces its settings; $2: paused or not, null: as it is. Whether it was made comes back: a deleted one
--- that holds no job was not there.
+-- that holds no job was not there. Where limits change, the next claims look at each key anew.
 with before as materialized (
   select longshore.is_there(queue, deleted_at) there from longshore.queues where name = $1
 ), put as (
@@ -24,11 +24,13 @@ on conflict (name) do update
        settle_limits_at = case when (q.max_running, q.max_running_per_key, q.rate_limit, q.rate_per, q.fair) is distinct from
                                   (excluded.max_running, excluded.max_running_per_key, excluded.rate_limit, excluded.rate_per, excluded.fair)
                              then excluded.settle_limits_at else q.settle_limits_at end
-returning coalesce((select not there from before), q.xmax = 0) as made
+returning coalesce((select not there from before), q.xmax = 0) as made, q.queue, q.keyed and q.limits_changed_at = now() as keys_change
 ), told as materialized (
   select longshore.tell('queue.changed', p_queue => $1) from put
+), looked as materialized (
+  select longshore.look_at_held(queue) from put where keys_change
 ), bucket as (
   -- a rate that is new begins with a full bucket; one that was changed keeps what it has
   delete from longshore.buckets b using longshore.queues q where b.queue = q.queue and q.name = $1 and $14::int is null
 )
-select made from put left join told on true
+select made from put left join told on true left join looked on true

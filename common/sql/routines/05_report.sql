@@ -55,9 +55,11 @@ begin
       left join lateral (select max_attempts, retry from longshore.job_data i
                           where i.id = held.id and held.outcome <> 'succeeded' offset 0) j on true
   ), over as (
-    insert into longshore.finished (id, lease, started_at, lane, worker, state, outcome, attempt, cancel_requested_at, result, error, fingerprint)
-    select s.id, s.lease, s.started_at, s.lane, s.worker, s.fate::longshore.job_state, s.outcome, s.attempt, s.cancel_requested_at, s.result,
-           s.says, case when s.fate = 'failed' then longshore.fingerprint(s.says) end
+    -- finished_at by the clock: a handler that completes in a transaction of its own may have opened it before it worked. Of what has
+    -- failed it is that of the transaction, by which longshore.follow_failed knows its own
+    insert into longshore.finished (id, lease, started_at, finished_at, lane, worker, state, outcome, attempt, cancel_requested_at, result, error, fingerprint)
+    select s.id, s.lease, s.started_at, case when s.fate = 'failed' then now() else clock_timestamp() end, s.lane, s.worker, s.fate::longshore.job_state,
+           s.outcome, s.attempt, s.cancel_requested_at, s.result, s.says, case when s.fate = 'failed' then longshore.fingerprint(s.says) end
       from (select *, case when i.outcome = 'expired' then 'expired'
                            when i.outcome = 'lost' and i.fate = 'failed' and i.attempt < i.max_attempts then 'its worker died 3 times'
                            else i.error end says

@@ -104,17 +104,18 @@ comment on function longshore.rescue_leases is 'give back jobs whose own lease h
 create or replace function longshore.expire(p_n int) returns int language plpgsql as $$
 declare
   e record;
+  v_ids bigint[];
   v_attempt smallint;
   v_expired bigint[] := '{}';
 begin
-  for e in
-    with d as (
-      delete from longshore.expiring where ctid = any(array(
-        select i.ctid from longshore.expiring i where i.expires_at <= now() order by i.expires_at, i.id limit p_n for update skip locked))
-      returning id
-    )
-    select d.id from d order by d.id
-  loop
+  with d as (
+    delete from longshore.expiring where ctid = any(array(
+      select i.ctid from longshore.expiring i where i.expires_at <= now() order by i.expires_at, i.id limit p_n for update skip locked))
+    returning id
+  )
+  select array_agg(d.id order by d.id) into v_ids from d where not exists (select from longshore.finished f where f.id = d.id);
+  perform longshore.lock_jobs(v_ids, true);
+  for e in select i as id from unnest(v_ids) i loop
     continue when exists (select from longshore.attempts a where a.id = e.id and a.outcome not in ('snoozed', 'handed_back'));
     v_attempt := (longshore.unplace(e.id)).attempt;
     continue when v_attempt is null;

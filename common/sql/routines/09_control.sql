@@ -4,7 +4,8 @@
 -- Every function answers with the state that it met the job in (null: there is no such job). What a call does in which
 -- state stands in job/state.rs, `JobState::on`; a test compares the two in every state. A job that moves from place to place
 -- while it is looked for is met in one of the next rounds: each round waits for whoever moves it.
--- Locks: unique keys by (kind, key), then the jobs by id.
+-- Locks: workflows by number; jobs that run by id; unique keys by (kind, key); jobs that are blocked by id; those that are finished by id;
+-- all others by id. A report takes what runs, keys and what is blocked in the same order.
 
 drop function if exists longshore.cancel_jobs(bigint[]), longshore.retry_jobs(bigint[]), longshore.retry_jobs(bigint[], timestamptz[]),
   longshore.delete_jobs(bigint[]),
@@ -21,6 +22,28 @@ begin
   end if;
 end $$;
 comment on function longshore.end_waits is 'jobs that waited have ended: close their edges';
+
+-- Locks, of some jobs, those that run, those that are blocked and those that are finished, each by id, as reports do; returns which.
+-- p_behind: also what is blocked behind them, since whoever ends a job takes that, too.
+create or replace function longshore.lock_jobs(p_ids bigint[], p_behind boolean) returns bigint[] language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+as $$
+declare
+  v_locked bigint[];
+begin
+  v_locked := array(select x.id from longshore.running x where x.id = any(p_ids) order by x.id for no key update);
+  if exists (select from longshore.edges) then
+    v_locked := v_locked || array(
+      select b.id from longshore.blocked b
+       where b.id = any(array(
+         with recursive d(id) as (
+           select * from unnest(p_ids) union select e.child from d join longshore.edges e on e.parent = d.id where p_behind
+         ) select d.id from d))
+       order by b.id for no key update);
+  end if;
+  return v_locked || array(select f.id from longshore.finished f where f.id = any(p_ids) order by f.id for no key update);
+end $$;
+comment on function longshore.lock_jobs is 'lock jobs that do not wait for their time, in the order in which reports do';
 
 -- Where a job stands that does not wait; null: it has just moved, or is not there.
 create or replace function longshore.met_at_rest(p_id bigint) returns longshore.job_state language sql stable as $$
@@ -46,6 +69,7 @@ declare
   v_round int;
   v_ended bigint[] := '{}';
 begin
+  perform longshore.lock_jobs(p_ids, true);
   for id in select distinct i from unnest(p_ids) i order by i loop
     v_round := 0;
     again := false;
@@ -112,13 +136,33 @@ declare
   v_round int;
   v_waits int;
   v_again bigint[] := '{}';
+  v_workflows bigint[];
+  v_pins bigint[]; -- of workflows: they, what they come after, and what is blocked behind them
 begin
+  v_workflows := array(select distinct d.workflow_id from longshore.job_data d where d.id = any(p_ids) and d.workflow_id is not null);
+  if cardinality(v_workflows) > 0 then
+    -- nobody else retries or adds jobs meanwhile
+    perform from longshore.workflows w where w.workflow = any(v_workflows) order by w.workflow for update;
+    v_pins := array(
+      select * from unnest(p_ids)
+       union
+      select p.id from longshore.job_data d cross join unnest(d.after) p(id)
+       where d.id = any(p_ids) and not exists (select from longshore.finished i where i.id = p.id)
+       union
+      select b.id from longshore.job_data c join longshore.blocked b on b.id = c.id cross join unnest(c.after) p(id)
+       where c.workflow_id = any(v_workflows) and (p.id in (select * from unnest(p_ids))) is true); -- hashed, as below
+    perform from longshore.running x where x.id = any(v_pins) order by x.id for no key update;
+  end if;
+
   -- as an enqueue does: all keys first, in one order over all transactions
   insert into longshore.uniques as k (kind, key, ids)
   select distinct l.kind, d.unique_key, '{}'::bigint[]
     from unnest(p_ids) i(id) join longshore.job_data d on d.id = i.id join longshore.lanes l on l.lane = d.lane
    where d.unique_key is not null order by l.kind, d.unique_key
   on conflict (kind, key) do update set ids = k.ids where false;
+
+  -- who would end one of these waits for this transaction, and then meets the edges that it makes
+  if cardinality(v_workflows) > 0 then perform longshore.pin_all(v_pins); end if;
 
   for id, v_run_at in select i, min(at) from unnest(p_ids, p_run_ats) u(i, at) group by i order by i loop
     v_round := 0;
@@ -207,6 +251,7 @@ declare
   v_lane int;
   v_round int;
 begin
+  perform longshore.lock_jobs(p_ids, true);
   for id in select distinct i from unnest(p_ids) i order by i loop
     v_round := 0;
     loop

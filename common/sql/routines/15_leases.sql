@@ -21,7 +21,7 @@ comment on function longshore.meet_pullers is 'show workers that lease jobs over
 -- Extends leases, and keeps what their holders tell (see longshore.note): one array element a lease. A lease is never made
 -- shorter; one that hangs on a worker's heartbeats stands as long as those come.
 -- Guard and locks: rows of running by id, against the report and the rescue that would delete them; then those of note; then
--- those of workers that pull, by number, where they were not heard of for some seconds.
+-- those of workers that pull, by number, where they were not heard of for some seconds; none of those is waited for.
 create or replace function longshore.extend_leases(p_ids bigint[], p_leases bigint[], p_s float8,
   p_progresses json[] default '{}', p_checkpoints json[] default '{}', p_logs text[] default '{}')
 returns table (id bigint, lease bigint, stands boolean, cancel_requested boolean) language plpgsql
@@ -41,10 +41,11 @@ begin
     returning r.worker
   )
   select array_agg(distinct e.worker) into v_workers from extended e;
-  perform from longshore.workers w
-    where w.worker = any(v_workers) and w.pulls and w.last_seen < now() - interval '3 s' order by w.worker for no key update skip locked;
-  update longshore.workers w set last_seen = now(), stopped_at = null
-   where w.worker = any(v_workers) and w.pulls and w.last_seen < now() - interval '3 s';
+  with here as materialized (
+    select w.worker from longshore.workers w
+     where w.worker = any(v_workers) and w.pulls and w.last_seen < now() - interval '3 s' order by w.worker for no key update skip locked
+  )
+  update longshore.workers w set last_seen = now(), stopped_at = null from here where w.worker = here.worker;
   return query select * from longshore.note(p_ids, p_leases, p_progresses, p_checkpoints, p_logs);
 end $$;
 comment on function longshore.extend_leases is 'heartbeat of leases of single jobs';

@@ -230,6 +230,25 @@ begin
 end $$;
 comment on function longshore.started is 'account for the jobs that a claim has taken from a limited queue';
 
+-- Leaves a note for each key that has jobs in held: its limit is new, or jobs of it ended without a note while its queue had no such
+-- limit. The keys of each lane are found by a loose index scan. Called under the lock of the queue's row, so no claim is at its heads.
+create or replace function longshore.look_at_held(p_queue int) returns void language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
+as $$
+begin
+  with recursive k(lane, key) as (
+    select l.lane, h.key from longshore.lanes l
+     cross join lateral (select i.key from longshore.held i where i.lane = l.lane order by i.lane, i.key limit 1) h
+     where l.queue = p_queue
+    union all
+    select k.lane, n.key from k
+     cross join lateral (select i.key from longshore.held i where i.lane = k.lane and i.key > k.key order by i.lane, i.key limit 1) n
+  )
+  insert into longshore.key_changes (queue, key, priority, run_at, id)
+  select p_queue, d.key, -32768, '-infinity', 0 from (select distinct k.key from k) d;
+end $$;
+comment on function longshore.look_at_held is 'let the next claims look at all keys of a queue that have jobs in held';
+
 -- What is left in held of queues that are keyed no more goes to ready, at most p_n jobs; returns how many, and the queues. A
 -- process does this now and then, so that it is done whoever has changed the limits, and whatever was under way then.
 create or replace function longshore.release_held(p_n int) returns table (released int, queues text[]) language plpgsql

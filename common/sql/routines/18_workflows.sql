@@ -127,22 +127,31 @@ begin
 end $$;
 comment on function longshore.pin is 'keep a job where it stands until this transaction ends';
 
+-- Keeps jobs where they stand until this transaction ends. Whether all of them are there.
+create or replace function longshore.pin_all(p_ids bigint[]) returns boolean language plpgsql as $$
+declare
+  v_id bigint;
+  v_there boolean := true;
+begin
+  for v_id in select * from unnest(p_ids) except select * from unnest(longshore.lock_jobs(p_ids, false)) order by 1 loop
+    if longshore.pin(v_id) is null then v_there := false; end if;
+  end loop;
+  return v_there;
+end $$;
+comment on function longshore.pin_all is 'keep jobs where they stand until this transaction ends';
+
 -- Locks a workflow for a change of what it consists of, and pins those of its jobs that new ones come after. Null: it is not there, or
 -- one of the jobs is gone. over: all of its jobs are finished.
 create or replace function longshore.open_workflow(p_workflow bigint, p_parents bigint[], out there boolean, out over boolean) language plpgsql
 set enable_seqscan = off set jit = off
 as $$
-declare
-  v_id bigint;
 begin
   perform from longshore.workflows w where w.workflow = p_workflow for update;
   there := found;
   if not there then return; end if;
   over := not exists (select from longshore.job_data j where j.workflow_id = p_workflow and not exists (select from longshore.finished f where f.id = j.id));
   if over then return; end if;
-  for v_id in select distinct i from unnest(p_parents) i order by i loop
-    if longshore.pin(v_id) is null then there := false; end if;
-  end loop;
+  there := longshore.pin_all(p_parents);
 end $$;
 comment on function longshore.open_workflow is 'lock a workflow to which jobs are to be added';
 
