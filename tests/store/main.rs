@@ -14,6 +14,7 @@ mod explain;
 mod failures;
 mod fixture;
 mod keys;
+mod lanes;
 mod leases;
 mod limits;
 mod lists;
