@@ -99,12 +99,14 @@ begin
 end $$;
 comment on function longshore.rescue_leases is 'give back jobs whose own lease has ended';
 
--- Jobs that have not started in time are cancelled, error "expired". One that runs or has run stays as it is.
+-- Jobs that have not started in time are cancelled, error "expired". One that runs or has run stays as it is. Returns how many were
+-- looked at, p_n where there may be more.
 -- Locks: rows of expiring, without waiting for others; then the jobs by id, as calls of many jobs do.
 create or replace function longshore.expire(p_n int) returns int language plpgsql as $$
 declare
   e record;
   v_attempt smallint;
+  v_taken int := 0;
   v_expired bigint[] := '{}';
 begin
   for e in
@@ -115,6 +117,7 @@ begin
     )
     select d.id from d order by d.id
   loop
+    v_taken := v_taken + 1;
     continue when exists (select from longshore.attempts a where a.id = e.id and a.outcome not in ('snoozed', 'handed_back'));
     v_attempt := (longshore.unplace(e.id)).attempt;
     continue when v_attempt is null;
@@ -125,7 +128,7 @@ begin
     v_expired := v_expired || e.id;
   end loop;
   perform longshore.end_waits(v_expired);
-  return cardinality(v_expired);
+  return v_taken;
 end $$;
 comment on function longshore.expire is 'cancel jobs that have not started in time';
 
