@@ -19,6 +19,7 @@ mod leases;
 mod limits;
 mod lists;
 mod lists_large;
+mod moving;
 mod notes;
 mod older;
 mod queues;

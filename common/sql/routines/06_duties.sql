@@ -99,13 +99,14 @@ begin
 end $$;
 comment on function longshore.rescue_leases is 'give back jobs whose own lease has ended';
 
--- Jobs that have not started in time are cancelled, error "expired". One that runs or has run stays as it is. Returns how many were
--- looked at, p_n where there may be more.
+-- Jobs that have not started in time are cancelled, error "expired". One that runs or has run stays as it is; one that moves from place to
+-- place is looked for again. Returns how many were looked at, p_n where there may be more.
 -- Locks: rows of expiring, without waiting for others; then the jobs by id, as calls of many jobs do.
 create or replace function longshore.expire(p_n int) returns int language plpgsql as $$
 declare
   e record;
   v_attempt smallint;
+  v_round int;
   v_taken int := 0;
   v_expired bigint[] := '{}';
 begin
@@ -118,8 +119,16 @@ begin
     select d.id from d order by d.id
   loop
     v_taken := v_taken + 1;
-    continue when exists (select from longshore.attempts a where a.id = e.id and a.outcome not in ('snoozed', 'handed_back'));
-    v_attempt := (longshore.unplace(e.id)).attempt;
+    v_round := 0;
+    loop
+      v_attempt := null;
+      exit when exists (select from longshore.attempts a where a.id = e.id and a.outcome not in ('snoozed', 'handed_back'));
+      v_attempt := (longshore.unplace(e.id)).attempt;
+      exit when v_attempt is not null or longshore.met_at_rest(e.id) is not null
+             or not exists (select from longshore.job_data j where j.id = e.id);
+      v_round := v_round + 1;
+      if v_round = 50 then perform longshore.give_up(e.id); end if;
+    end loop;
     continue when v_attempt is null;
     insert into longshore.finished (id, lane, state, attempt, error)
     select j.id, j.lane, 'cancelled', v_attempt, 'expired' from longshore.job_data j where j.id = e.id;
