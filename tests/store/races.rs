@@ -105,7 +105,8 @@ async fn expiry_against_claim() {
         let (claim, expire) = (claim.await.expect("no panic"), expire.await.expect("no panic"));
         let state = f.state(id).await;
         match (claim.first(), expire) {
-            (Some(job), 0) => {
+            // it may have been looked at when it ran already
+            (Some(job), 0 | 1) => {
                 claimed += 1;
                 assert!(job.expired && state == "running", "round {round}: {state}");
                 f.store.report(&[(job.lease, Outcome::Expired)]).await.expect("report");

@@ -1,5 +1,5 @@
 -- jobs/heads
--- Lanes that have a job which may be claimed, the one with the best first job first: some index probes a lane. Of a keyed queue
+-- Those of many lanes that are best, by their first job that may be claimed: some index probes a lane. Of a keyed queue
 -- those count whose keys, as far as is known, have room. Whether its queue is paused or full, the claim looks.
 select l.lane from unnest($1::int[]) l(lane)
  cross join lateral (

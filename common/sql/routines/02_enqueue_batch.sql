@@ -11,7 +11,7 @@
 -- are blocked until those have ended.
 -- ord: the index (from 1) of a job that was not enqueued; null for those that were: the sequence numbers them in the
 -- order of the arrays, so sorted by id they fill the other indexes.
--- Locks: rows of uniques, ordered by (kind, key); nothing else is waited for.
+-- Locks: rows of uniques, ordered by (kind, key); then the jobs that are replaced, by id.
 drop function if exists longshore.enqueue_batch(int[], json[], smallint[], smallint[], int[], timestamptz[], float8[], float8[], text[], json[], json[], json[],
   text[], text[], text[], text[], text[], float8[], text[]);
 drop function if exists longshore.enqueue_batch(int[], json[], smallint[], smallint[], int[], timestamptz[], float8[], float8[], text[], json[], json[], json[],
@@ -121,7 +121,7 @@ begin
              u.delay, u.args, u.priority, u.tags, u.meta
         from unnest(v_standing, p_on_conflicts, p_run_ats, p_delays, p_args, p_priorities, p_tags, p_metas)
              with ordinality u(standing, on_conflict, run_at, delay, args, priority, tags, meta, ord)
-       where u.standing is not null and v_full[u.ord::int] is not true order by u.ord
+       where u.standing is not null and v_full[u.ord::int] is not true order by u.standing, u.ord
     loop
       return query select r.ord, r.standing,
         case r.on_conflict
@@ -206,13 +206,21 @@ begin
 end $$;
 comment on function longshore.take_keys is 'decide which of the new jobs meet a standing job with their unique key';
 
--- on_conflict replace: overwrite a job that waits. False: it does not wait (any more), nothing was changed.
+-- on_conflict replace: overwrite a job that waits. False: it does not wait (any more), nothing was changed. One that moves from place to
+-- place is looked for again.
 create or replace function longshore.replace_waiting(p_id bigint, p_run_at timestamptz, p_args json, p_priority smallint, p_tags json, p_meta json)
 returns boolean language plpgsql as $$
 declare
-  v_place record := longshore.unplace(p_id);
+  v_place record;
+  v_round int := 0;
 begin
-  if v_place.met is null then return false; end if;
+  loop
+    v_place := longshore.unplace(p_id);
+    exit when v_place.met is not null;
+    if longshore.met_at_rest(p_id) is not null or not exists (select from longshore.job_data j where j.id = p_id) then return false; end if;
+    v_round := v_round + 1;
+    if v_round = 50 then perform longshore.give_up(p_id); end if;
+  end loop;
   delete from longshore.labels l using longshore.job_data j, longshore.labels_of(j.tags, j.meta) x(label)
    where j.id = p_id and l.label = x.label and l.id = p_id;
   update longshore.job_data j

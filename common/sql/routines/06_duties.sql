@@ -99,13 +99,16 @@ begin
 end $$;
 comment on function longshore.rescue_leases is 'give back jobs whose own lease has ended';
 
--- Jobs that have not started in time are cancelled, error "expired". One that runs or has run stays as it is.
+-- Jobs that have not started in time are cancelled, error "expired". One that runs or has run stays as it is; one that moves from place to
+-- place is looked for again. Returns how many were looked at, p_n where there may be more.
 -- Locks: rows of expiring, without waiting for others; then the jobs by id, as calls of many jobs do.
 create or replace function longshore.expire(p_n int) returns int language plpgsql as $$
 declare
   e record;
   v_ids bigint[];
   v_attempt smallint;
+  v_round int;
+  v_taken int;
   v_expired bigint[] := '{}';
 begin
   with d as (
@@ -113,11 +116,21 @@ begin
       select i.ctid from longshore.expiring i where i.expires_at <= now() order by i.expires_at, i.id limit p_n for update skip locked))
     returning id
   )
-  select array_agg(d.id order by d.id) into v_ids from d where not exists (select from longshore.finished f where f.id = d.id);
+  select count(*), array_agg(d.id order by d.id) filter (where not exists (select from longshore.finished f where f.id = d.id)
+                                                           and not exists (select from longshore.running x where x.id = d.id))
+    into v_taken, v_ids from d;
   perform longshore.lock_jobs(v_ids, true);
   for e in select i as id from unnest(v_ids) i loop
-    continue when exists (select from longshore.attempts a where a.id = e.id and a.outcome not in ('snoozed', 'handed_back'));
-    v_attempt := (longshore.unplace(e.id)).attempt;
+    v_round := 0;
+    loop
+      v_attempt := null;
+      exit when exists (select from longshore.attempts a where a.id = e.id and a.outcome not in ('snoozed', 'handed_back'));
+      v_attempt := (longshore.unplace(e.id)).attempt;
+      exit when v_attempt is not null or longshore.met_at_rest(e.id) is not null
+             or not exists (select from longshore.job_data j where j.id = e.id);
+      v_round := v_round + 1;
+      if v_round = 50 then perform longshore.give_up(e.id); end if;
+    end loop;
     continue when v_attempt is null;
     insert into longshore.finished (id, lane, state, attempt, error)
     select j.id, j.lane, 'cancelled', v_attempt, 'expired' from longshore.job_data j where j.id = e.id;
@@ -126,7 +139,7 @@ begin
     v_expired := v_expired || e.id;
   end loop;
   perform longshore.end_waits(v_expired);
-  return cardinality(v_expired);
+  return v_taken;
 end $$;
 comment on function longshore.expire is 'cancel jobs that have not started in time';
 

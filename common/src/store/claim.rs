@@ -31,8 +31,9 @@ const LEASE: [(usize, Statement); 4] = [
     (16, statement!("lease jobs", "jobs/lease_16.sql")),
     (64, statement!("lease jobs", "jobs/lease_64.sql")),
 ];
-const HEADS: Statement = statement!("find lanes with work", "jobs/heads.sql");
-const HEADS_1_1: Statement = statement!("find lanes with work", "jobs/heads_1_1.sql");
+const WITH_WORK: Statement = statement!("find lanes with work", "jobs/with_work.sql");
+const HEADS: Statement = statement!("find the best lanes", "jobs/heads.sql");
+const HEADS_1_1: Statement = statement!("find the best lanes", "jobs/heads_1_1.sql");
 
 /// Index ranges that one claim can merge.
 const MAX_ARMS: usize = 64;
@@ -240,20 +241,27 @@ impl Store {
         if lanes.len() <= MAX_ARMS {
             return Ok(lanes.to_vec());
         }
-        self.heads(lanes, i64::try_from(MAX_ARMS).unwrap_or(64)).await
+        let with_work = self.lanes_with_work(lanes).await?;
+        if with_work.len() <= MAX_ARMS {
+            return Ok(with_work);
+        }
+        let most = i64::try_from(MAX_ARMS).unwrap_or(64);
+        let rows = match self.query(HEADS, &[&with_work, &most]).await {
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => self.query(HEADS_1_1, &[&with_work, &most]).await?,
+            rows => rows?,
+        };
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Which of these lanes have a job that may be claimed.
+    /// Which of these lanes have a job that may be claimed. What it takes grows with those that have, not with those asked for.
     ///
     /// # Errors
     /// Where the database is away.
     pub async fn lanes_with_work(&self, lanes: &[i32]) -> Result<Vec<i32>, StoreError> {
-        self.heads(lanes, i64::MAX).await
-    }
-
-    async fn heads(&self, lanes: &[i32], most: i64) -> Result<Vec<i32>, StoreError> {
-        let rows = match self.query(HEADS, &[&lanes, &most]).await {
-            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => self.query(HEADS_1_1, &[&lanes, &most]).await?,
+        let mut ascending = lanes.to_vec();
+        ascending.sort_unstable();
+        let rows = match self.query(WITH_WORK, &[&ascending]).await {
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => self.query(HEADS_1_1, &[&ascending, &i64::MAX]).await?,
             rows => rows?,
         };
         Ok(rows.iter().map(|row| row.get(0)).collect())

@@ -3,7 +3,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock},
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,10 @@ use crate::job::{Kind, QueueName};
 
 const LANE_OF: Statement = statement!("make the lanes of new kinds", "queues/lane_of.sql");
 const LANES_AFTER: Statement = statement!("read the new lanes", "queues/lanes_after.sql");
+const COUNT_LANES: Statement = statement!("count the lanes", "queues/count_lanes.sql");
+
+/// How often the lanes are counted at most: ten thousand take a millisecond.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// One kind in one queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +48,7 @@ pub(super) mod shared {
 #[derive(Default)]
 pub(super) struct Directory {
     lanes: RwLock<Lanes>,
+    counted: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -63,6 +69,24 @@ impl Directory {
         lanes.by_name.entry(lane.queue.clone()).or_default().insert(lane.kind.clone(), lane.lane);
         lanes.by_number.insert(lane.lane, Arc::new(lane));
     }
+
+    fn highest(&self) -> i32 {
+        self.lanes.read().expect("no panic while held").highest
+    }
+
+    fn known(&self) -> i64 {
+        i64::try_from(self.lanes.read().expect("no panic while held").by_number.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Whether the last count was long enough ago; then it is said to one caller only.
+    fn count_is_due(&self) -> bool {
+        let mut counted = self.counted.lock().expect("no panic while held");
+        let due = counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY);
+        if due {
+            *counted = Some(Instant::now());
+        }
+        due
+    }
 }
 
 impl Store {
@@ -82,14 +106,27 @@ impl Store {
         Ok(jobs.iter().map(|(queue, kind)| directory.get(queue, kind).expect("was made above")).collect())
     }
 
-    /// Learns of lanes that others have made; returns whether there were any.
+    /// Learns of lanes that others have made; returns whether there were any. One whose transaction stayed open while others made
+    /// lanes with higher numbers is found about a second after its commit, all others at once.
     ///
     /// # Errors
     /// Where the database is away.
     pub async fn learn_lanes(&self) -> Result<bool, StoreError> {
-        // not "> highest known" alone: a lower number may be committed after a higher one, so look a little back
-        let highest = self.0.directory.lanes.read().expect("no panic while held").highest;
-        let rows = self.query(LANES_AFTER, &[&(highest - 100)]).await?;
+        let highest = self.0.directory.highest();
+        // a lower number is often committed shortly after a higher one, so look a little back
+        let mut learnt = self.learn_lanes_after(highest.saturating_sub(100)).await?;
+        if self.0.directory.count_is_due() {
+            // those that are known are never removed: if there are as many, they are all
+            let there: i64 = self.query_one(COUNT_LANES, &[]).await?.get(0);
+            if there != self.0.directory.known() {
+                learnt |= self.learn_lanes_after(0).await?;
+            }
+        }
+        Ok(learnt)
+    }
+
+    async fn learn_lanes_after(&self, number: i32) -> Result<bool, StoreError> {
+        let rows = self.query(LANES_AFTER, &[&number]).await?;
         let mut learnt = false;
         for row in rows {
             let number: i32 = row.get(0);

@@ -63,7 +63,7 @@ impl Store {
             .collect())
     }
 
-    /// Cancels at most `n` jobs that have not started in time; returns how many.
+    /// Looks at `n` jobs at most whose time to start is over, and cancels those that have not; returns at how many it looked.
     ///
     /// # Errors
     /// Where the database is away.
