@@ -179,7 +179,7 @@ impl Store {
     fn saw<T>(&self, began: Instant, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
             // who says that something is locked is there
-            Err(error @ StoreError::Unavailable { source, .. }) if source.cause != Cause::Locked => self.0.health.went(&self.0.shown, began, error, source),
+            Err(error @ StoreError::Unavailable { source, .. }) if !error.is_locked() => self.0.health.went(&self.0.shown, began, error, source),
             _ => self.0.health.came(&self.0.shown),
         }
         result
@@ -206,7 +206,7 @@ struct Connection(Option<Object>);
 impl Connection {
     /// The work is done: the connection goes back to the pool, unless it seems to be broken.
     fn settle<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if !matches!(result, Err(StoreError::Unavailable { .. })) {
+        if !result.as_ref().is_err_and(|error| error.is_unavailable() && !error.is_locked()) {
             self.0 = None; // an Object returns to its pool when dropped
         }
         result

@@ -18,6 +18,7 @@ mod g07_limits_hold;
 mod g09_cron_fires_once;
 mod g10_each_cause_has_its_remedy;
 mod g10_the_database_is_away;
+mod g11_one_bad_job;
 mod g12_cost_follows_work;
 mod g13_versions_and_settings;
 mod handlers_may_block;

@@ -359,7 +359,19 @@ impl Fetcher {
             return Ok(());
         }
         // one that was reported between the two looks is not held any more, and nothing happens to it
-        let handed_back = self.store.report(&strays).await?.states.len();
+        let handed_back = match self.store.report(&strays).await {
+            Ok(reported) => reported.states.len(),
+            Err(error) if error.is_unavailable() && !error.is_locked() => return Err(error),
+            Err(error) => {
+                tracing::warn!(error = longshore_common::log::chain(&error), "handing back {} jobs failed; trying them one by one", strays.len());
+                let mut handed_back = 0;
+                for stray in &strays {
+                    // the next look finds those that fail again
+                    handed_back += self.store.report_if_free(stray).await.map_or(0, |reported| reported.states.len());
+                }
+                handed_back
+            }
+        };
         if handed_back > 0 {
             tracing::warn!(
                 jobs = handed_back,

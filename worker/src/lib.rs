@@ -340,7 +340,7 @@ impl Worker<'_> {
             () = presence::beat(store, worker, settings.worker.lease, &polled, &beat_until) => 0,
         };
         if unstored > 0 {
-            tracing::warn!(outcomes = unstored, "the database is away, so the last outcomes could not be stored; these jobs run again after the lease time");
+            tracing::warn!(outcomes = unstored, "the last outcomes could not be stored in time; these jobs run again after the lease time");
         }
         if let Err(error) = store.stop_worker(worker).await {
             tracing::warn!(error = longshore_common::log::chain(&error), "could not sign off; what was handed back is not affected");

@@ -1,5 +1,8 @@
 //! Outcomes on their way to the database: whatever has come while a statement was under way goes into the next one, and
 //! nothing is dropped while the database is away.
+//!
+//! Where the database is there and a statement fails all the same, one outcome is at fault: somebody's open transaction may hold
+//! what it needs, for as long as they like. So these outcomes are set aside, each on its own, and all others go on.
 
 use std::{
     collections::HashSet,
@@ -8,18 +11,22 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use longshore_common::{
     job::JobState,
     outcome::Outcome,
     store::{
-        Store,
+        Store, StoreError,
         claim::{Lease, LeasedJob},
         listen::Waker,
         report::Reported,
         until_available,
     },
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -31,6 +38,15 @@ use crate::{
 
 /// Outcomes a statement at most.
 const BATCH: usize = 1000;
+
+/// Outcomes that may be set aside before all others have to wait, too.
+const ASIDE: usize = 10_000;
+/// Statements at once for outcomes that were set aside just now, and as many for those that are tried again.
+const TURNS: usize = 2;
+/// Until one is tried again: at first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How long a job is put off whose failure the database refuses.
+const PUT_OFF: Duration = Duration::from_mins(1);
 
 /// Leases of attempts that have ended here and are not reported yet. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -94,7 +110,14 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// Records outcomes until all senders are gone and everything is stored, or `give_up` is cancelled. Returns how many
     /// could not be stored.
-    pub async fn run(self, mut reports: mpsc::Receiver<Report>, give_up: CancellationToken) -> usize {
+    pub async fn run(self, reports: mpsc::Receiver<Report>, give_up: CancellationToken) -> usize {
+        let (aside, set_aside) = mpsc::channel(BATCH);
+        let (unstored, of_those_aside) = tokio::join!(self.together(reports, aside, &give_up), self.apart(set_aside, &give_up));
+        unstored + of_those_aside
+    }
+
+    /// As many outcomes a statement as there are.
+    async fn together(&self, mut reports: mpsc::Receiver<Report>, aside: mpsc::Sender<Report>, give_up: &CancellationToken) -> usize {
         let mut batch = Vec::with_capacity(BATCH);
         let mut log = JobLog::default();
         loop {
@@ -112,27 +135,95 @@ impl Reporter {
             let began = Instant::now();
             let report = async || {
                 self.notebook.write_of(outcomes.iter().map(|(lease, _)| *lease)).await;
-                self.store.report(&outcomes).await
+                match self.store.report(&outcomes).await {
+                    Err(error) if error.is_locked() => Ok(Err(error)),
+                    result => result.map(Ok),
+                }
             };
-            match until_available(&give_up, report).await {
+            let mut unstored = 0;
+            match until_available(give_up, report).await.map(Result::flatten) {
                 Some(Ok(reported)) => {
                     self.metrics.reported(began.elapsed());
                     self.recorded(reported, &attempts, &outcomes, &mut log);
+                    continue;
                 }
-                Some(Err(error)) if outcomes.len() > 1 => {
-                    // one of them is at fault: each on its own, so that only that one is lost
-                    tracing::error!(error = longshore_common::log::chain(&error), "recording {} outcomes failed; trying them one by one", outcomes.len());
-                    for (attempt, outcome) in attempts.iter().zip(outcomes) {
-                        self.one(&give_up, attempt, outcome, &mut log).await;
+                Some(Err(error)) => {
+                    if outcomes.len() > 1 {
+                        tracing::warn!(error = longshore_common::log::chain(&error), "recording {} outcomes failed; trying them one by one", outcomes.len());
+                    }
+                    for (attempt, (lease, outcome)) in attempts.into_iter().zip(outcomes) {
+                        // who tries them has gone where `give_up` was cancelled
+                        unstored += usize::from(aside.send(Report { lease, attempt, outcome }).await.is_err());
                     }
                 }
-                Some(Err(error)) => refused(&attempts[0].job, &error),
-                None => {
-                    let mut lost = outcomes.len();
-                    while let Ok(_left) = reports.try_recv() {
-                        lost += 1;
+                None => unstored = outcomes.len(),
+            }
+            if unstored > 0 {
+                while let Ok(_left) = reports.try_recv() {
+                    unstored += 1;
+                }
+                return unstored;
+            }
+        }
+    }
+
+    /// Outcomes that were set aside, each in a statement of its own, until it is stored.
+    async fn apart(&self, mut set_aside: mpsc::Receiver<Report>, give_up: &CancellationToken) -> usize {
+        let (first, again) = (Semaphore::new(TURNS), Semaphore::new(TURNS));
+        let mut trying = FuturesUnordered::new();
+        let (mut log, mut more) = (JobLog::default(), true);
+        while more || !trying.is_empty() {
+            tokio::select! {
+                came = set_aside.recv(), if more && trying.len() < ASIDE => match came {
+                    Some(report) => trying.push(self.alone(report, &first, &again)),
+                    None => more = false,
+                },
+                Some(ended) = trying.next() => if let Some((reported, attempt, outcome)) = ended {
+                    self.recorded(reported, slice::from_ref(&attempt), slice::from_ref(&outcome), &mut log);
+                },
+                () = give_up.cancelled() => return trying.len() + set_aside.len(),
+            }
+        }
+        0
+    }
+
+    /// One outcome until it is stored, or another in its stead. `None`: nothing can be, and the lease is let go.
+    async fn alone(&self, report: Report, first: &Semaphore, again: &Semaphore) -> Option<(Reported, Attempt, (Lease, Outcome))> {
+        let Report { lease, attempt, outcome } = report;
+        let job = &attempt.job;
+        let mut report = (lease, outcome);
+        let (mut turns, mut pause) = (first, PAUSE.0);
+        loop {
+            let turn = turns.acquire().await;
+            let result = self.store.report_if_free(&report).await;
+            drop(turn);
+            match result {
+                Ok(reported) => return Some((reported, attempt, report)),
+                Err(error) if error.may_pass() => {
+                    if pause == PAUSE.0 {
+                        let why = if error.is_locked() {
+                            "somebody's open transaction holds what it needs, `longshore doctor` names it"
+                        } else {
+                            "it is tried again"
+                        };
+                        log_job!(warn, job, { error = longshore_common::log::chain(&error), }, "the outcome of this attempt waits: {why}");
                     }
-                    return lost;
+                    tokio::time::sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+                    (turns, pause) = (again, (pause * 2).min(PAUSE.1));
+                }
+                Err(error) => {
+                    let instead = instead_of(&report.1, &error);
+                    let becomes = match &instead {
+                        Some(Outcome::Snoozed { .. }) => "the job is put off by a minute, uncounted",
+                        Some(_) => "it counts as a failure",
+                        None => "the job is handed back, uncounted",
+                    };
+                    log_job!(error, job, { error = longshore_common::log::chain(&error), }, "the outcome of this attempt, {}, cannot be stored: {becomes}", report.1.word());
+                    let Some(instead) = instead else {
+                        self.unreported.remove([lease]); // the fetch loop finds what is leased and not in hand
+                        return None;
+                    };
+                    report.1 = instead;
                 }
             }
         }
@@ -168,18 +259,16 @@ impl Reporter {
             log.ended(job, outcome, state);
         }
     }
-
-    async fn one(&self, give_up: &CancellationToken, attempt: &Attempt, outcome: (Lease, Outcome), log: &mut JobLog) {
-        let outcome = slice::from_ref(&outcome);
-        match until_available(give_up, || self.store.report(outcome)).await {
-            Some(Ok(reported)) => self.recorded(reported, slice::from_ref(attempt), outcome, log),
-            Some(Err(error)) => refused(&attempt.job, &error),
-            None => {}
-        }
-    }
 }
 
-/// The job stays leased until this worker stops, and is then tried again: no outcome is invented for it.
-fn refused(job: &LeasedJob, error: &longshore_common::store::StoreError) {
-    log_job!(error, job, { error = longshore_common::log::chain(error), }, "the outcome of this attempt cannot be stored");
+/// What is reported where the database refuses an outcome for good, so that the job does not stay leased for ever.
+fn instead_of(outcome: &Outcome, error: &StoreError) -> Option<Outcome> {
+    match outcome {
+        Outcome::Succeeded { .. } | Outcome::Cancelled { .. } => {
+            let error = format!("its outcome, {}, could not be stored: {}", outcome.word(), longshore_common::log::chain(error));
+            Some(Outcome::Failed { error, retry_in: None })
+        }
+        Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Lost { .. } | Outcome::Discarded { .. } => Some(Outcome::Snoozed { delay: PUT_OFF }),
+        Outcome::Snoozed { .. } | Outcome::HandedBack | Outcome::Expired => None,
+    }
 }

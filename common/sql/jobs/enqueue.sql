@@ -1,4 +1,6 @@
 -- jobs/enqueue
 -- One array a field, one element a job; '{}' where no job of the batch uses the field. See sql/routines/02_enqueue_batch.sql.
+-- It waits for a lock no longer than $20 says (null: as its session does): the arguments are reckoned before the function begins.
 select ord, id, verdict, run_at, created_at, expires_at, priority, max_attempts, timeout_ms
-  from longshore.enqueue_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 'verdict')
+  from longshore.enqueue_batch(case when set_config('lock_timeout', coalesce($20, current_setting('lock_timeout')), true) is not null then $1::int[] end,
+    $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 'verdict')

@@ -35,6 +35,11 @@ pub enum Trust {
     Verified,
 }
 
+/// How long statements that are waited for no longer than `timeout` wait for a lock.
+pub(super) fn lock_timeout(timeout: Duration) -> Duration {
+    timeout.mul_f64(TO_WAIT).min(LOCK_TIMEOUT)
+}
+
 /// A parsed connection URL.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -143,7 +148,7 @@ impl Target {
     pub(super) fn pool(&self, settings: &DatabaseSettings, timeout: Duration) -> Result<Pool, SettingError> {
         // A statement that outlives its caller holds the connection for the next one: the server ends it. One that waits for a lock it
         // ends before its caller gives up, who would not know what was the matter.
-        let to_wait = timeout.mul_f64(TO_WAIT).min(LOCK_TIMEOUT).as_millis().max(1);
+        let to_wait = lock_timeout(timeout).as_millis().max(1);
         let setup = format!("set statement_timeout = '30s'; set lock_timeout = '{to_wait}ms'; set jit = off");
         let connect = ConnectAtHome { tls: self.tls()?, home: Handle::try_current().ok() };
         let manager = Manager::from_connect(self.config.clone(), connect, ManagerConfig { recycling_method: RecyclingMethod::Fast });

@@ -1,15 +1,15 @@
 //! The one way in: jobs are written by `longshore.enqueue_batch`, however they come.
 
+mod coalescer;
 mod rules;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Row, types::ToSql};
 
-pub use self::rules::Rules;
 pub(super) use self::rules::{Schema, millis};
+pub use self::{coalescer::Coalescer, rules::Rules};
 use super::{Collisions, Statement, Store, StoreError, query_on, statement, workflows::Tasks};
 use crate::{
     job::{IfFailed, JobState, NewJob, When},
@@ -127,8 +127,10 @@ impl Store {
         }
     }
 
-    /// Enqueues jobs that do not belong together: one statement, one commit, and each gets its own answer.
-    async fn enqueue_together(&self, jobs: &[(NewJob, Origin)]) -> Result<Vec<Verdict>, StoreError> {
+    /// Enqueues jobs that do not belong together: one statement, one commit, and each gets its own answer. Waits for a lock no
+    /// longer than `patience`; `None`: as all statements do.
+    async fn enqueue_together(&self, jobs: &[(NewJob, Origin)], patience: Option<Duration>) -> Result<Vec<Verdict>, StoreError> {
+        let patience = patience.map(|patience| format!("{}ms", patience.as_millis()));
         let names: Vec<_> = jobs.iter().map(|(job, _)| (&job.queue, &job.kind)).collect();
         let lanes = self.lanes_of(&names).await?;
         let batch: Vec<(&NewJob, &Origin)> = jobs.iter().map(|(job, origin)| (job, origin)).collect();
@@ -136,7 +138,7 @@ impl Store {
         loop {
             let result = self.bounded("enqueue jobs", async {
                 let connection = self.connection("enqueue jobs").await?;
-                let verdicts = enqueue_chunk(&*connection, schema, &lanes, &batch, None).await;
+                let verdicts = enqueue_chunk(&*connection, schema, &lanes, &batch, None, patience.as_deref()).await;
                 connection.settle(verdicts)
             });
             match result.await {
@@ -179,7 +181,7 @@ pub(super) async fn enqueue_within_transaction<C: deadpool_postgres::GenericClie
         let start = enqueued.len();
         let end = start + chunk_length(jobs[start..].iter());
         let batch: Vec<(&NewJob, &Origin)> = jobs[start..end].iter().map(|job| (job, origin)).collect();
-        let verdicts = enqueue_chunk(transaction, schema, &lanes[start..end], &batch, tasks.map(|tasks| tasks.part(start..end))).await?;
+        let verdicts = enqueue_chunk(transaction, schema, &lanes[start..end], &batch, tasks.map(|tasks| tasks.part(start..end)), None).await?;
         if let Some(queues) = queues {
             look_outside(transaction, &verdicts, queues, start, &batch).await?;
         }
@@ -255,6 +257,7 @@ async fn enqueue_chunk<C: deadpool_postgres::GenericClient>(
     lanes: &[i32],
     batch: &[(&NewJob, &Origin)],
     tasks: Option<Tasks<'_>>,
+    patience: Option<&str>,
 ) -> Result<Vec<Verdict>, StoreError> {
     let args: Vec<&RawJson> = batch.iter().map(|(job, _)| &job.args).collect();
     let priorities = column(batch, |job, _| job.priority);
@@ -300,6 +303,8 @@ async fn enqueue_chunk<C: deadpool_postgres::GenericClient>(
     let if_faileds: Vec<Option<&str>> = tasks.iter().flat_map(|tasks| tasks.all).map(|task| (task.if_failed == IfFailed::Run).then_some("run")).collect();
     if let Some(tasks) = &tasks {
         params.extend([&tasks.workflow as &(dyn ToSql + Sync), &tasks.ids, &names, &afters, &if_faileds]);
+    } else {
+        params.push(&patience);
     }
     let statement = match (&tasks, schema) {
         (Some(_), _) => ENQUEUE_TASKS,
@@ -350,95 +355,4 @@ fn verdicts(rows: &[Row], schema: Schema, batch: &[(&NewJob, &Origin)]) -> Resul
         id: 0,
         why: format!("{} answers for {jobs} jobs", rows.len()),
     })
-}
-
-/// Enqueues single jobs of many callers together: whoever comes while a statement is under way waits for the next one,
-/// and all who wait go into it. No timer; one caller alone waits for nothing.
-///
-/// One statement is under way at once: while it commits, the next one gathers. Two would be half as large each, and a
-/// statement of half the size is not half as dear: 64 callers got 31,500 jobs/s from two and 35,700 from one, on 2 cores.
-///
-/// Jobs with a unique key go another way, likewise: they may have to wait for the transaction of somebody else who is
-/// taking the same key, and the others must not wait with them.
-#[derive(Debug, Clone)]
-pub struct Coalescer {
-    store: Store,
-    plain: mpsc::Sender<Waiting>,
-    unique: mpsc::Sender<Waiting>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    job: NewJob,
-    origin: Origin,
-    answer: oneshot::Sender<Result<Enqueued, StoreError>>,
-}
-
-/// Callers that may wait before further ones are held up.
-const MAX_WAITING: usize = 10_000;
-
-impl Coalescer {
-    /// Starts the writers; they end when the coalescer and all its clones are dropped.
-    pub fn start(store: &Store) -> Self {
-        let way = || {
-            let (queue, waiting) = mpsc::channel(MAX_WAITING);
-            tokio::spawn(write(store.clone(), waiting));
-            queue
-        };
-        Self { store: store.clone(), plain: way(), unique: way() }
-    }
-
-    /// Enqueues one job. When it returns, the job is durable.
-    ///
-    /// # Errors
-    /// This job's own: a neighbour in the same statement cannot fail it.
-    pub async fn enqueue(&self, job: NewJob, origin: Origin) -> Result<Enqueued, StoreError> {
-        // here and not by the writer: the lane of a new kind may have to wait for somebody else who is making it
-        self.store.lanes_of(&[(&job.queue, &job.kind)]).await?;
-        let (answer, answered) = oneshot::channel();
-        let stopped = || StoreError::Unavailable { what: "enqueue a job", source: super::Away::new(super::Cause::Other, "the server is stopping") };
-        let way = if job.unique.is_some() { &self.unique } else { &self.plain };
-        way.send(Waiting { job, origin, answer }).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
-    }
-}
-
-async fn write(store: Store, mut waiting: mpsc::Receiver<Waiting>) {
-    let mut batch = Vec::with_capacity(CHUNK_JOBS);
-    while waiting.recv_many(&mut batch, CHUNK_JOBS).await > 0 {
-        batch.retain(|w: &Waiting| !w.answer.is_closed()); // a caller that has gone was told that nothing is known
-        while !batch.is_empty() {
-            let length = chunk_length(batch.iter().map(|w| &w.job));
-            let (jobs, answers): (Vec<_>, Vec<_>) = batch.drain(..length).map(|w| ((w.job, w.origin), w.answer)).unzip();
-            write_chunk(&store, jobs, answers).await;
-        }
-    }
-}
-
-async fn write_chunk(store: &Store, jobs: Vec<(NewJob, Origin)>, answers: Vec<oneshot::Sender<Result<Enqueued, StoreError>>>) {
-    match store.enqueue_together(&jobs).await {
-        Ok(verdicts) => {
-            for ((verdict, answer), (job, _)) in verdicts.into_iter().zip(answers).zip(&jobs) {
-                let _ = answer.send(accept(verdict, 0, job)); // a caller who has gone does not want it
-            }
-        }
-        Err(StoreError::Refused { .. }) if jobs.len() > 1 => {
-            // one of them is at fault: each on its own, so that only that one fails
-            for (one, answer) in jobs.into_iter().zip(answers) {
-                let result = store.enqueue_together(std::slice::from_ref(&one)).await;
-                let _ = answer.send(result.and_then(|mut v| accept(v.remove(0), 0, &one.0)));
-            }
-        }
-        Err(StoreError::Unavailable { what, source }) => {
-            for answer in answers {
-                let _ = answer.send(Err(StoreError::Unavailable { what, source: source.clone() }));
-            }
-        }
-        Err(error) => {
-            // one job, and it is at fault
-            if let Some(answer) = answers.into_iter().next() {
-                let _ = answer.send(Err(error));
-            }
-        }
-    }
 }

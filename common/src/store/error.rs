@@ -83,6 +83,16 @@ impl StoreError {
         matches!(self, Self::Unavailable { .. })
     }
 
+    /// Whether somebody's open transaction holds what was needed. Nothing was done then.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Unavailable { source, .. } if source.cause == Cause::Locked)
+    }
+
+    /// Whether the same may go well another time: what was tried is not at fault.
+    pub fn may_pass(&self) -> bool {
+        self.is_unavailable() || self.is_collision() || self.code() == Some(&SqlState::QUERY_CANCELED)
+    }
+
     /// Whether the transaction met another one and may simply be repeated.
     pub(super) fn is_collision(&self) -> bool {
         self.code().is_some_and(|code| [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code))

@@ -1,7 +1,7 @@
 //! What time does, and the duties that notice.
 
 use longshore_common::job::{JobState, OutcomeKind};
-use proptest::{prop_assert_eq, sample::Index};
+use proptest::{prop_assert, prop_assert_eq, sample::Index};
 
 use super::{Walk, Walked};
 use crate::job::Expiry;
