@@ -59,6 +59,25 @@ async fn a_claim_that_slipped_in_while_its_worker_was_declared_dead_is_found_too
 }
 
 #[tokio::test]
+async fn a_job_that_somebody_holds_keeps_no_other_of_its_dead_worker() {
+    let f = Fixture::new().await;
+    let worker = f.worker("w").await;
+    let (held, free) = (f.leased(worker, job("echo")).await, f.leased(worker, job("echo")).await);
+    f.run("update longshore.workers set last_seen = now() - interval '1 h'").await;
+    let mut other = f.database.connect().await;
+    let open = other.transaction().await.expect("begin");
+    open.query("select longshore.cancel($1)", &[&held.id]).await.expect("it is asked to end");
+    let rescued = f.store.rescue().await.expect("rescue");
+    assert_eq!(rescued.iter().map(|one| one.jobs).collect::<Vec<_>>(), [1]);
+    assert_eq!((f.state(held.id).await, f.state(free.id).await), ("running".to_owned(), "retryable".to_owned()));
+    assert!(f.store.rescue().await.expect("rescue").is_empty(), "that the worker is dead was told");
+    open.rollback().await.expect("roll back");
+    assert_eq!(f.store.rescue().await.expect("rescue").len(), 1);
+    assert_eq!(f.state(held.id).await, "retryable");
+    f.assert_no_violations().await;
+}
+
+#[tokio::test]
 async fn a_job_that_has_started_does_not_expire() {
     let f = Fixture::new().await;
     let worker = f.worker("w").await;

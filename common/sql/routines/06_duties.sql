@@ -61,14 +61,14 @@ begin
     v_error := format('its worker %s was not heard of for %s s', w.name, round(w.silent::numeric, 1));
     loop
       select array_agg(r.id order by r.id), array_agg(r.lease order by r.id) into v_ids, v_leases
-        from (select * from longshore.running y where y.worker = w.worker and y.lease_until is null limit 1000) r;
-      exit when v_ids is null;
+        from (select * from longshore.running y where y.worker = w.worker and y.lease_until is null order by y.id limit 1000 for update skip locked) r;
+      exit when v_ids is null; -- but for those that somebody holds: the next round looks again
       -- a report of the worker itself may have been quicker
       jobs := jobs + (select count(*) filter (where p.accepted) from longshore.report(
         v_ids, v_leases, array_fill('lost'::text, array[cardinality(v_ids)]), '{}', array_fill(v_error, array[cardinality(v_ids)])) p);
     end loop;
     -- of one that pulls, leases end by themselves: that it was not heard of is no news
-    if not w.pulls then return next; end if;
+    if not w.pulls and (w.stopped_at is null or jobs > 0) then return next; end if;
   end loop;
 end $$;
 comment on function longshore.rescue is 'give back the jobs of workers that have missed their heartbeats';
