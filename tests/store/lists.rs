@@ -1,12 +1,15 @@
 //! Lists of jobs: every filter, alone and together, against a plain reading of all jobs.
 
+use std::time::Duration;
+
 use longshore_common::{
-    job::{JobFilter, JobState, JobView},
+    job::{Bulk, Call, JobFilter, JobState, JobView},
     outcome::Outcome,
-    store::read::Fields,
+    settings::DatabaseSettings,
+    store::{Store, read::Fields},
 };
 
-use crate::fixture::{Fixture, parsed};
+use crate::fixture::{Fixture, parsed, settings};
 
 pub async fn filled() -> Fixture {
     let f = Fixture::new().await;
@@ -30,7 +33,7 @@ pub async fn filled() -> Fixture {
             let outcome = match index % 5 {
                 0 => continue,
                 1 | 2 => Outcome::Succeeded { result: None },
-                3 => Outcome::Failed { error: "no".to_owned(), retry_in: Some(std::time::Duration::from_hours(1)) },
+                3 => Outcome::Failed { error: "no".to_owned(), retry_in: Some(Duration::from_hours(1)) },
                 _ => Outcome::Discarded { error: "never".to_owned() },
             };
             f.store.report(&[(job.lease, outcome)]).await.expect("report");
@@ -116,6 +119,31 @@ async fn every_filter_finds_what_it_says_newest_first() {
     }
     assert!(found_something > 25, "the filters are not all empty: {found_something}");
     f.assert_no_violations().await;
+}
+
+/// Texts that are put together are many; a connection that kept them all would grow without end.
+#[tokio::test]
+async fn no_filter_leaves_a_statement_behind() {
+    let f = filled().await;
+    let settings = DatabaseSettings { pool: 1, ..settings(f.database.url()) };
+    let store = Store::new(&settings, "test", Duration::from_secs(10)).expect("the URL is fine");
+    let finished = Some(jiff::Timestamp::UNIX_EPOCH);
+    for (index, state) in JobState::ALL.into_iter().enumerate() {
+        let some = JobState::ALL[index..].to_vec();
+        let timed = JobFilter { finished_after: finished, ..JobFilter::default() };
+        for filter in [JobFilter { states: vec![state], ..JobFilter::default() }, JobFilter { states: some, ..JobFilter::default() }, timed] {
+            store.list_jobs(&filter, Fields::default(), None, 5).await.expect("list");
+            let filter: serde_json::Map<String, serde_json::Value> = filter.pairs().into_iter().map(|(field, value)| (field, value.into())).collect();
+            let call = serde_json::json!({"filter": filter, "dry_run": true}).to_string();
+            store.rehearse(&Bulk::parse(call.as_bytes(), Call::Delete).expect("a call")).await.expect("rehearse");
+        }
+    }
+    let only_connection = store.begin().await.expect("begin");
+    let kept =
+        "select array_agg(distinct substring(statement from '^[^\n]*')) from pg_prepared_statements where statement ~ '^-- jobs/(list|ended|candidates)'";
+    let kept: Option<Vec<String>> = only_connection.query_one(kept, &[]).await.expect("look").get(0);
+    only_connection.rollback().await.expect("ended");
+    assert_eq!(kept, None);
 }
 
 #[tokio::test]

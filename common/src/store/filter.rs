@@ -114,7 +114,8 @@ impl Store {
             let failed = |error: tokio_postgres::Error| StoreError::from_postgres(what, &error);
             let connection = self.connection(what).await?;
             let rows = async {
-                let prepared = connection.prepare_cached(&selection.text).await.map_err(failed)?;
+                // not kept: the texts are as many as the filters, and each that is kept costs the server memory as long as the connection lasts
+                let prepared = connection.prepare(&selection.text).await.map_err(failed)?;
                 connection.query(&prepared, &params).await.map_err(failed)
             };
             let rows = rows.await;
