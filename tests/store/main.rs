@@ -16,6 +16,7 @@ mod fixture;
 mod keys;
 mod leases;
 mod limits;
+mod listen;
 mod lists;
 mod lists_large;
 mod notes;
