@@ -30,4 +30,5 @@ mod schedules;
 mod schema;
 mod sql;
 mod states;
+mod uniques;
 mod workflows;
