@@ -58,6 +58,9 @@ pub struct Taken {
     _permit: OwnedSemaphorePermit,
 }
 
+/// Bytes of a body that count for nothing where it is read by [`Budget::read`]: a thousand leases, and less than what a connection
+/// buffers.
+pub const FREE: usize = 64 * KIB;
 /// The unit in which budgets count.
 const KIB: usize = 1024;
 
@@ -80,6 +83,18 @@ impl Budget {
         let permit = self.0.clone().acquire_many_owned(units).await.expect("the semaphore is never closed");
         Ok(Taken { _permit: permit })
     }
+
+    /// Reads a body as a whole, and takes what it needs once more than [`FREE`] of it has come. So who sends little, or next to
+    /// nothing, waits for nobody and keeps nobody waiting.
+    ///
+    /// # Errors
+    /// Those of [`Budget::take`] and [`read`].
+    pub async fn read(&self, body: Body, declared: Option<usize>, limit: usize) -> Result<(Bytes, Option<Taken>), ApiError> {
+        if declared.is_some_and(|declared| declared > limit) {
+            return Err(ApiError::TooLarge(limit));
+        }
+        gather(body, limit, Some((self, declared))).await
+    }
 }
 
 /// Reads a body as a whole. One that came in one piece is not copied.
@@ -87,13 +102,25 @@ impl Budget {
 /// # Errors
 /// [`ApiError::TooLarge`], counted as it comes; [`ApiError::BodyUnread`].
 pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    gather(body, limit, None).await.map(|(whole, _)| whole)
+}
+
+async fn gather(body: Body, limit: usize, budget: Option<(&Budget, Option<usize>)>) -> Result<(Bytes, Option<Taken>), ApiError> {
     let mut chunks = body.into_bytes_stream();
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
+    let mut taken = None;
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(ApiError::BodyUnread)?;
-        if first.len().max(whole.len()) + chunk.len() > limit {
+        let length = first.len().max(whole.len()) + chunk.len();
+        if length > limit {
             return Err(ApiError::TooLarge(limit));
+        }
+        if length > FREE
+            && taken.is_none()
+            && let Some((budget, declared)) = budget
+        {
+            taken = Some(budget.take(declared, limit).await?);
         }
         if first.is_empty() {
             first = chunk;
@@ -104,7 +131,7 @@ pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
             whole.extend_from_slice(&chunk);
         }
     }
-    Ok(if whole.is_empty() { first } else { whole.freeze() })
+    Ok((if whole.is_empty() { first } else { whole.freeze() }, taken))
 }
 
 #[cfg(test)]
@@ -153,5 +180,27 @@ mod tests {
         drop(taken);
         budget.take(Some(KIB), KIB).await.expect("given back");
         assert!(matches!(budget.take(Some(KIB + 1), KIB).await, Err(ApiError::TooLarge(KIB))));
+    }
+
+    #[tokio::test]
+    async fn what_is_small_waits_for_nobody() {
+        let (budget, limit) = (Budget::of(FREE), FREE + 2);
+        let all = budget.take(Some(FREE), FREE).await.expect("fits");
+        let (small, large) = (" ".repeat(FREE).leak(), " ".repeat(FREE + 1).leak());
+        for declared in [None, Some(FREE)] {
+            let (whole, taken) = budget.read(chunked(&[small]), declared, limit).await.expect("read");
+            assert_eq!((whole.len(), taken.is_none()), (FREE, true));
+        }
+        let soon = std::time::Duration::from_millis(20);
+        for chunks in [&[&*large][..], &[" ", small]] {
+            assert!(tokio::time::timeout(soon, budget.read(chunked(chunks), Some(FREE + 1), limit)).await.is_err(), "nothing is left");
+        }
+        drop(all);
+        let budget = Budget::of(limit + KIB);
+        let (whole, taken) = budget.read(chunked(&[" ", small]), Some(FREE + 1), limit).await.expect("read");
+        assert_eq!((whole.len(), taken.is_some()), (FREE + 1, true));
+        assert!(tokio::time::timeout(soon, budget.read(chunked(&[large]), None, limit)).await.is_err(), "what was taken is held");
+        assert!(matches!(budget.read(chunked(&[]), Some(limit + 1), limit).await, Err(ApiError::TooLarge(_))), "before it is read");
+        assert!(matches!(budget.read(chunked(&[small, "abc"]), None, limit).await, Err(ApiError::TooLarge(_))));
     }
 }

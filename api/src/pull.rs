@@ -7,12 +7,9 @@
 
 mod line;
 mod pullers;
+mod scans;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use longshore_common::{
@@ -21,7 +18,7 @@ use longshore_common::{
     outcome::Outcome,
     store::{
         Store, StoreError,
-        claim::{Lease, LeasedJob, QueueScan},
+        claim::{Lease, LeasedJob},
         leases::Puller,
         listen::{Channel, Waker},
         workers::WorkerNumber,
@@ -36,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     line::{Line, Place},
     pullers::Pullers,
+    scans::Scans,
 };
 use crate::problem::ApiError;
 
@@ -70,15 +68,14 @@ pub struct Given {
 pub struct Pull {
     line: Line,
     pullers: Pullers,
-    /// What claims remember of each queue. Claims of one queue take turns, so that they do not get in each other's way.
-    scans: Mutex<HashMap<QueueName, Arc<tokio::sync::Mutex<QueueScan>>>>,
+    scans: Scans,
     stop: CancellationToken,
 }
 
 impl Pull {
     /// Nobody yet. `stop` ends all waits.
     pub fn new(stop: CancellationToken) -> Self {
-        Self { line: Line::default(), pullers: Pullers::default(), scans: Mutex::default(), stop }
+        Self { line: Line::default(), pullers: Pullers::default(), scans: Scans::default(), stop }
     }
 
     /// Leases jobs; where there are none, waits for some as long as is asked.
@@ -138,9 +135,12 @@ impl Pull {
             if left == 0 {
                 return Ok(());
             }
-            let scan = self.scans.lock().expect("no panic while held").entry(queue.clone()).or_default().clone();
-            let mut scan = scan.lock().await;
             let lanes = lanes(store, queue, |kind| asked.wants(kind));
+            if lanes.is_empty() {
+                continue; // whatever name somebody asks for
+            }
+            let scan = self.scans.of(queue);
+            let mut scan = scan.lock().await;
             let mut claimed = store.lease(worker, &mut scan, &lanes, left, asked.lease_for).await?;
             if let (0, Some(soon)) = (claimed.jobs.len(), claimed.look_again_in.filter(|wait| *wait <= SOON)) {
                 // the beginning of the queue was not looked at, and what was handed back stands there
@@ -218,17 +218,9 @@ fn lanes(store: &Store, queue: &QueueName, wanted: impl Fn(&Kind) -> bool) -> Ve
 /// What is answered of the jobs that a claim brought; the rest goes back.
 async fn give(store: &Store, waker: &Waker, asked: &LeaseRequest, leased: Vec<LeasedJob>) -> Result<Vec<Given>, StoreError> {
     let (expired, mut jobs): (Vec<_>, Vec<_>) = leased.into_iter().partition(|job| job.expired);
-    if !expired.is_empty() {
-        let reports: Vec<_> = expired.into_iter().map(|job| (job.lease, Outcome::Expired)).collect();
-        let reported = store.report(&reports).await?;
-        if reported.watched {
-            waker.ended(reports.iter().map(|(lease, _)| lease.id));
-        }
-    }
     let back = jobs.split_off(alone(&jobs));
-    hand_back(store, waker, back.iter().map(|job| (job.lease, job.lane.queue.to_string())).collect()).await;
-    let ids: Vec<i64> = jobs.iter().map(|job| job.lease.id).collect();
-    match store.jobs(&ids).await {
+    hand_back(store, waker, leases(&back)).await;
+    match show(store, waker, &expired, &jobs).await {
         Ok(shown) => {
             let mut shown: HashMap<i64, JobView> = shown.into_iter().map(|job| (job.id, job)).collect();
             let given = jobs.into_iter().filter_map(|job| {
@@ -239,10 +231,27 @@ async fn give(store: &Store, waker: &Waker, asked: &LeaseRequest, leased: Vec<Le
             Ok(given.collect())
         }
         Err(error) => {
-            hand_back(store, waker, jobs.iter().map(|job| (job.lease, job.lane.queue.to_string())).collect()).await;
+            jobs.extend(expired);
+            hand_back(store, waker, leases(&jobs)).await;
             Err(error)
         }
     }
+}
+
+/// Says which have expired, and reads the others as they are shown.
+async fn show(store: &Store, waker: &Waker, expired: &[LeasedJob], jobs: &[LeasedJob]) -> Result<Vec<JobView>, StoreError> {
+    if !expired.is_empty() {
+        let reports: Vec<_> = expired.iter().map(|job| (job.lease, Outcome::Expired)).collect();
+        if store.report(&reports).await?.watched {
+            waker.ended(reports.iter().map(|(lease, _)| lease.id));
+        }
+    }
+    store.jobs(&jobs.iter().map(|job| job.lease.id).collect::<Vec<_>>()).await
+}
+
+/// Leases with their queues, to hand back.
+fn leases(jobs: &[LeasedJob]) -> Vec<(Lease, String)> {
+    jobs.iter().map(|job| (job.lease, job.lane.queue.to_string())).collect()
 }
 
 /// How many of these jobs go together: a suspect goes alone, and others go without one.

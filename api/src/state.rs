@@ -22,6 +22,9 @@ use crate::{
 const JOB_BODIES: usize = 64 * 1024 * 1024;
 /// Bytes that the bodies of batches may take together: four of the largest.
 const BATCH_BODIES: usize = 128 * 1024 * 1024;
+/// Bytes that heartbeats, reports and requests for leases may take together: two of the largest. A budget of their own, since
+/// leases end while one waits.
+const LEASE_BODIES: usize = 64 * 1024 * 1024;
 /// How old figures may become.
 const STATS_REFRESH: Duration = Duration::from_secs(1);
 /// How old the database's health may become.
@@ -56,6 +59,8 @@ pub struct State {
     pub job_bodies: Budget,
     /// For bodies of batches.
     pub batch_bodies: Budget,
+    /// For bodies of heartbeats, reports and requests for leases.
+    pub lease_bodies: Budget,
     schema_known: AtomicBool,
 }
 
@@ -75,6 +80,7 @@ impl State {
             keys: Arc::new(keys),
             job_bodies: Budget::of(JOB_BODIES),
             batch_bodies: Budget::of(BATCH_BODIES),
+            lease_bodies: Budget::of(LEASE_BODIES),
             schema_known: AtomicBool::new(false),
             store,
         }

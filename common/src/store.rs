@@ -53,7 +53,7 @@ pub use self::{
     away::{Away, Cause},
     error::StoreError,
 };
-use self::{connect::Target, directory::Directory, health::Health};
+use self::{connect::Target, directory::Directory, health::Health, schedules::Unreadable};
 use crate::settings::{DatabaseSettings, SettingError};
 
 /// A statement with the name it is known by in messages; the text bears the same name for `pg_stat_activity`.
@@ -82,6 +82,7 @@ struct Inner {
     timeout: Duration,
     directory: Directory,
     health: Health,
+    unreadable: Unreadable,
 }
 
 impl std::fmt::Debug for Store {
@@ -110,6 +111,7 @@ impl Store {
             timeout,
             directory: Directory::default(),
             health: Health::new(),
+            unreadable: Unreadable::default(),
         })))
     }
 

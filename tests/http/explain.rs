@@ -86,6 +86,27 @@ async fn no_other_queue_is_named() {
     assert_eq!(detail(&ours).await, format!("no live worker serves queue \"ours\"; live workers serve others{remedy}"));
     api.worker("w2", &["more=1"]).await;
     assert_eq!(detail(&ours).await, format!("no live worker serves queue \"ours\"; live workers serve: more=1{remedy}"));
+    // nor a job of one
+    let waits = async |parents: &[(&str, &str)]| {
+        let mut jobs: Vec<Value> = parents.iter().map(|(name, queue)| json!({"name": name, "kind": "k", "queue": queue})).collect();
+        jobs.push(json!({"name": "last", "kind": "k", "queue": "ours", "after": parents.iter().map(|(name, _)| name).collect::<Vec<_>>()}));
+        let made = api.with_key(&all, "POST", "/v1/workflows", &json!({"jobs": jobs}).to_string()).await.json();
+        let ids: Vec<i64> = made["jobs"].as_array().expect("jobs").iter().map(|job| job["id"].as_i64().expect("an id")).collect();
+        let path = format!("/v1/jobs/{}/explain", ids[parents.len()]);
+        let said = async |key: &str| api.with_key(key, "GET", &path, "").await.json()["because"][0]["detail"].as_str().expect("a sentence").to_owned();
+        (said(&all).await, said(&ours).await, ids)
+    };
+    let (by_all, by_ours, id) = waits(&[("secret", "theirs"), ("a", "more")]).await;
+    let (secret, a) = (format!("\"secret\" (job {}, available)", id[0]), format!("\"a\" (job {}, available)", id[1]));
+    assert_eq!(by_all, format!("it waits for 2 of the jobs that it comes after: {secret}, {a}"));
+    assert_eq!(by_ours, format!("it waits for 2 of the jobs that it comes after: {a} and others"));
+    let (_, by_ours, _) = waits(&[("secret", "theirs")]).await;
+    assert_eq!(by_ours, "it waits for 1 of the jobs that it comes after, in other queues");
+    let many: Vec<(String, &str)> = (0..13).map(|n| (format!("p{n}"), if n < 6 { "theirs" } else { "more" })).collect();
+    let (by_all, by_ours, id) = waits(&many.iter().map(|(name, queue)| (name.as_str(), *queue)).collect::<Vec<_>>()).await;
+    let five = |from: usize| (from..from + 5).map(|n| format!("\"p{n}\" (job {}, available)", id[n])).collect::<Vec<_>>().join(", ");
+    assert_eq!(by_all, format!("it waits for 13 of the jobs that it comes after: {} and others", five(0)));
+    assert_eq!(by_ours, format!("it waits for 13 of the jobs that it comes after: {} and others", five(6)));
     api.finish().await;
 }
 

@@ -210,6 +210,25 @@ async fn a_key_reaches_its_queues_alone() {
     finish(api).await;
 }
 
+/// A claim that also met one that has expired, and cannot say so: nothing of it stays leased to nobody.
+#[tokio::test]
+async fn what_cannot_be_given_is_handed_back() {
+    let api = Api::start().await;
+    let refuse = "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not now'; end $$;
+         create trigger refuse before insert on longshore.finished for each row when (new.state = 'cancelled') execute function refuse()";
+    api.sql.batch_execute(refuse).await.expect("no job can expire");
+    let expired = api.enqueue(r#"{"kind":"k","expires_in":"1ms"}"#).await;
+    let good = api.enqueue(r#"{"kind":"k"}"#).await;
+    let passed = format!("longshore.job_data where id = {expired} and expires_at < now()");
+    eventually("it has expired", SOON, async || if api.count(&passed).await == 1 { Ok(()) } else { Err(()) }).await;
+    assert_eq!(api.post("/v1/leases", r#"{"limit":2,"lease_for":"1h"}"#).await.status, 500, "its report was refused");
+    assert_eq!(api.count("longshore.running").await, 0, "an hour is long");
+    api.sql.batch_execute("drop trigger refuse on longshore.finished").await.expect("jobs expire again");
+    let jobs = lease(&api, json!({"limit": 2})).await;
+    assert_eq!(jobs.iter().map(|job| &job["id"]).collect::<Vec<_>>(), [&json!(good)]);
+    finish(api).await;
+}
+
 /// Two hundred wait, two hundred jobs come: each gets its own, and at once, however slow the poll is.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_is_woken() {

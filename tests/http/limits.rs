@@ -153,6 +153,38 @@ async fn many_who_dribble_hold_nobody_up() {
     api.finish().await;
 }
 
+/// A heartbeat that waited behind others' bodies would come when the leases have ended.
+#[tokio::test]
+async fn who_dribbles_holds_no_heartbeat_up() {
+    let api = Api::start().await;
+    api.enqueue(r#"{"kind":"k"}"#).await;
+    let job = api.post("/v1/leases", "{}").await.json()["jobs"][0].clone();
+    let mut held = Vec::new();
+    for path in ["/v1/jobs/batch", "/v1/leases/heartbeat", "/v1/leases/report"].into_iter().cycle().take(30) {
+        let mut connection = Connection::open(api.address).await;
+        connection.send_head("POST", path, &[JSON, ("transfer-encoding", "chunked")]).await.expect("sent");
+        connection.send_chunk(b"{\"jobs\":[").await.expect("sent");
+        held.push(connection);
+    }
+    for _ in 0..40 {
+        let mut connection = Connection::open(api.address).await;
+        connection.send_head("POST", "/v1/jobs", &[JSON, ("transfer-encoding", "chunked")]).await.expect("sent");
+        held.push(connection);
+    }
+    // one that is answered behind them says that they have been seen
+    assert_eq!(api.get("/livez").await.status, 200);
+    let begun = Instant::now();
+    let beat = serde_json::json!({"leases": [{"id": job["id"], "lease": job["lease"]}]});
+    assert_eq!(api.post("/v1/leases/heartbeat", beat.to_string()).await.json()["ok"], serde_json::json!([job["id"]]));
+    let report = serde_json::json!({"reports": [{"id": job["id"], "lease": job["lease"], "outcome": "complete"}]});
+    assert_eq!(api.post("/v1/leases/report", report.to_string()).await.json()["ok"], serde_json::json!([job["id"]]));
+    let again = api.post(&format!("/v1/jobs/{}/complete", job["id"]), serde_json::json!({"lease": job["lease"]}).to_string()).await;
+    assert_eq!(again.status, 200, "{}", again.text());
+    assert!(begun.elapsed() < SOON, "before those who dribble are given up, after 30 s: {:?}", begun.elapsed());
+    drop(held);
+    api.finish().await;
+}
+
 #[tokio::test]
 async fn half_a_request_does_not_hold_up_the_stop() {
     let api = Api::start_with(&[("LONGSHORE_API__TIMEOUT", "500ms")]).await;

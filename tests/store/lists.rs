@@ -1,12 +1,15 @@
 //! Lists of jobs: every filter, alone and together, against a plain reading of all jobs.
 
+use std::time::Duration;
+
 use longshore_common::{
     job::{JobFilter, JobState, JobView},
     outcome::Outcome,
-    store::read::Fields,
+    settings::DatabaseSettings,
+    store::{Store, read::Fields},
 };
 
-use crate::fixture::{Fixture, parsed};
+use crate::fixture::{Fixture, parsed, settings};
 
 pub async fn filled() -> Fixture {
     let f = Fixture::new().await;
@@ -30,7 +33,7 @@ pub async fn filled() -> Fixture {
             let outcome = match index % 5 {
                 0 => continue,
                 1 | 2 => Outcome::Succeeded { result: None },
-                3 => Outcome::Failed { error: "no".to_owned(), retry_in: Some(std::time::Duration::from_hours(1)) },
+                3 => Outcome::Failed { error: "no".to_owned(), retry_in: Some(Duration::from_hours(1)) },
                 _ => Outcome::Discarded { error: "never".to_owned() },
             };
             f.store.report(&[(job.lease, outcome)]).await.expect("report");
@@ -116,6 +119,28 @@ async fn every_filter_finds_what_it_says_newest_first() {
     }
     assert!(found_something > 25, "the filters are not all empty: {found_something}");
     f.assert_no_violations().await;
+}
+
+/// Texts that are put together are as many as filters; a connection that kept them all would grow without end.
+#[tokio::test]
+async fn filters_leave_no_more_than_some_statements_behind() {
+    let f = filled().await;
+    let settings = DatabaseSettings { pool: 1, ..settings(f.database.url()) };
+    let store = Store::new(&settings, "test", Duration::from_secs(10)).expect("the URL is fine");
+    let kept = async || {
+        let only_connection = store.begin().await.expect("begin");
+        let kept: i64 = only_connection.query_one("select count(*) from pg_prepared_statements", &[]).await.expect("look").get(0);
+        only_connection.rollback().await.expect("ended");
+        kept
+    };
+    let mut most = 0;
+    for some in 1..=255_u8 {
+        let states: Vec<JobState> = JobState::ALL.into_iter().enumerate().filter(|(index, _)| some >> index & 1 == 1).map(|(_, state)| state).collect();
+        store.list_jobs(&JobFilter { states, ..JobFilter::default() }, Fields::default(), None, 1).await.expect("list");
+        most = most.max(kept().await);
+    }
+    assert!((100..=201).contains(&most), "{most}");
+    assert!(kept().await < 150, "they were forgotten");
 }
 
 #[tokio::test]

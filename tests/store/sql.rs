@@ -47,6 +47,13 @@ async fn what_http_refuses_sql_refuses() {
     let long_args = format!("\"{}\"", "x".repeat(1024 * 1024));
     let many_tags = (0..21).map(|n| format!("t{n}")).collect::<Vec<_>>();
     let long_tag = "ä".repeat(65);
+    let numbers = [
+        format!("1{}", "0".repeat(400)),
+        format!("-1{}.5e-50", "0".repeat(400)),
+        format!("0.{}1e+00900", "0".repeat(400)),
+        "1e99999999999999999999".to_owned(),
+    ];
+    let numbers = numbers.map(|number| (format!(r#""args":[{number}]"#), format!("args => '[{number}]'"), "args"));
     let built = [
         (format!(r#""unique":{{"key":"{long_key}"}}"#), format!("unique_key => '{long_key}'"), "unique"),
         (format!(r#""args":{deep}"#), format!("args => '{deep}'"), "args"),
@@ -55,7 +62,7 @@ async fn what_http_refuses_sql_refuses() {
         (format!(r#""tags":["{long_tag}"]"#), format!("tags => array['{long_tag}']"), "tags"),
         (format!(r#""meta":{{"a":"{}"}}"#, "x".repeat(16 * 1024)), format!(r#"meta => '{{"a":"{}"}}'"#, "x".repeat(16 * 1024)), "meta"),
     ];
-    let all = BAD.iter().map(|(h, s, n)| ((*h).to_owned(), (*s).to_owned(), *n)).chain(built);
+    let all = BAD.iter().map(|(h, s, n)| ((*h).to_owned(), (*s).to_owned(), *n)).chain(built).chain(numbers);
     for (http, sql, named) in all {
         let shown: String = sql.chars().take(80).collect();
         let kind = if http.starts_with("\"kind\"") { "" } else { r#""kind":"echo","# };
@@ -73,10 +80,18 @@ async fn what_http_refuses_sql_refuses() {
 async fn what_http_takes_sql_takes() {
     let f = Fixture::new().await;
     let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
+    let small = |sign: &str, exponent: &str| {
+        let number = format!("{sign}0.{}123{exponent}", "0".repeat(400));
+        (format!(r#""args":{number}"#), format!("args => '{number}'"))
+    };
     for (http, sql) in [
         (r#""args":"\\u0000""#.to_owned(), r#"args => '"\\u0000"'"#.to_owned()),
         (r#""args":"\ud83d\ude00""#.to_owned(), r#"args => '"\ud83d\ude00"'"#.to_owned()),
         (r#""args":1e-999"#.to_owned(), "args => '1e-999'".to_owned()),
+        (r#""args":1e-99999999999999999999"#.to_owned(), "args => '1e-99999999999999999999'".to_owned()),
+        small("", ""),
+        small("-", "e10"),
+        small("", "E-7"),
         (r#""args":"1e999""#.to_owned(), r#"args => '"1e999"'"#.to_owned()),
         (r#""args":123456789012345678901234567890"#.to_owned(), "args => '123456789012345678901234567890'".to_owned()),
         (format!(r#""args":{deep}"#), format!("args => '{deep}'")),

@@ -82,9 +82,9 @@ impl LeaseRoutes {
     ) -> Result<Output<Leased>, Refusal<Leasing>> {
         let state = &*self.0;
         let store = state.store()?;
-        let held = state.job_bodies.take(body.declared, body::MAX_JOB_BODY).await?;
-        let asked = LeaseRequest::parse(&body::read(body.body, body::MAX_JOB_BODY).await?).map_err(ApiError::from)?;
-        drop(held);
+        let (text, held) = state.lease_bodies.read(body.body, body.declared, body::MAX_JOB_BODY).await?;
+        let asked = LeaseRequest::parse(&text).map_err(ApiError::from)?;
+        drop((text, held));
         for (index, queue) in asked.queues.iter().enumerate() {
             caller.want_queue(queue, Scope::Work, || format!("/queues/{index}"))?;
         }
@@ -109,8 +109,8 @@ impl LeaseRoutes {
     async fn heartbeat(&self, caller: Caller<Work>, body: LargeBody<openapi::Heartbeat>) -> Result<Output<Standing>, Refusal<Sweeping>> {
         let state = &*self.0;
         let store = state.store()?;
-        let _held_until_answered = state.batch_bodies.take(body.declared, body::MAX_BATCH_BODY).await?;
-        let heartbeat = Heartbeat::parse(&body::read(body.body, body::MAX_BATCH_BODY).await?).map_err(ApiError::from)?;
+        let (text, _held_until_answered) = state.lease_bodies.read(body.body, body.declared, body::MAX_BATCH_BODY).await?;
+        let heartbeat = Heartbeat::parse(&text).map_err(ApiError::from)?;
         let ids = heartbeat.leases.iter().map(|(lease, _)| lease.id);
         let outside = self.outside(&caller, ids).await?;
         let (others, own): (Vec<_>, Vec<(Lease, Notes)>) = heartbeat.leases.into_iter().partition(|(lease, _)| outside.contains(&lease.id));
@@ -133,8 +133,8 @@ impl LeaseRoutes {
     #[oai(path = "/v1/leases/report", method = "post")]
     async fn report(&self, caller: Caller<Work>, body: LargeBody<openapi::Reports>) -> Result<Output<ReportsTaken>, Refusal<Sweeping>> {
         let state = &*self.0;
-        let _held_until_answered = state.batch_bodies.take(body.declared, body::MAX_BATCH_BODY).await?;
-        let reports = parse_reports(&body::read(body.body, body::MAX_BATCH_BODY).await?).map_err(ApiError::from)?;
+        let (text, _held_until_answered) = state.lease_bodies.read(body.body, body.declared, body::MAX_BATCH_BODY).await?;
+        let reports = parse_reports(&text).map_err(ApiError::from)?;
         let outside = self.outside(&caller, reports.iter().map(|(lease, _)| lease.id)).await?;
         let (others, own): (Vec<_>, Vec<_>) = reports.into_iter().partition(|(lease, _)| outside.contains(&lease.id));
         let ended = self.record(&own).await?;
@@ -175,8 +175,8 @@ impl LeaseRoutes {
     async fn end<T: openapi::Schema + Send>(&self, caller: &Access, id: &str, ending: Ending, body: JsonBody<T>) -> Result<Output<JobView>, ApiError> {
         let state = &*self.0;
         let number = job_id(id)?;
-        let _held_until_answered = state.job_bodies.take(body.declared, body::MAX_JOB_BODY).await?;
-        let report = ending.parse(number, &body::read(body.body, body::MAX_JOB_BODY).await?).map_err(ApiError::from)?;
+        let (text, _held_until_answered) = state.lease_bodies.read(body.body, body.declared, body::MAX_JOB_BODY).await?;
+        let report = ending.parse(number, &text).map_err(ApiError::from)?;
         let store = state.store()?;
         if self.outside(caller, [number].into_iter()).await?.contains(&number) {
             return Err(no_job(id)); // one of another queue is told as if it was not there

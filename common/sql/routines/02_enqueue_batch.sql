@@ -158,6 +158,11 @@ begin
    cross join lateral (select kind from longshore.lanes i where i.lane = n.lane offset 0) l
    where n.key is not null order by l.kind, n.key
   on conflict (kind, key) do update set ids = k.ids where false;
+  -- A snapshot that stays may be older than the end of such a row (forget_keys), and would show both: then this is a serialization failure.
+  if current_setting('transaction_isolation') <> 'read committed' then
+    perform from unnest(p_lanes, p_keys) n(lane, key) join longshore.lanes l on l.lane = n.lane
+      join longshore.uniques k on k.kind = l.kind and k.key = n.key for update of k;
+  end if;
 
   -- 2. One after the other, each under a fresh snapshot, so that the second of two equal keys in a batch meets the first.
   ids := '{}'; standing := '{}'; whiles := '{}';
@@ -205,6 +210,27 @@ begin
   return next;
 end $$;
 comment on function longshore.take_keys is 'decide which of the new jobs meet a standing job with their unique key';
+
+-- Forgets the rows of keys whose jobs are all forgotten. Whoever needs one that is going waits for its lock, and makes it anew; none
+-- that somebody holds is waited for. To be called last: who waits for such a row must not be waited for.
+create or replace function longshore.forget_keys(p_kinds text[], p_keys text[]) returns void language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
+as $$
+declare
+  v_kinds text[];
+  v_keys text[];
+begin
+  -- the second look needs a snapshot that is newer than the locks: so it meets every job that was enqueued before them
+  if current_setting('transaction_isolation') <> 'read committed' then return; end if;
+  with locked as materialized (
+    select u.kind, u.key from unnest(p_kinds, p_keys) n(kind, key) join longshore.uniques u on u.kind = n.kind and u.key = n.key
+     order by u.kind, u.key for update of u skip locked
+  )
+  select array_agg(kind), array_agg(key) into v_kinds, v_keys from locked;
+  delete from longshore.uniques u using unnest(v_kinds, v_keys) n(kind, key)
+   where u.kind = n.kind and u.key = n.key and not exists (select from unnest(u.ids) c(id) join longshore.job_data j on j.id = c.id);
+end $$;
+comment on function longshore.forget_keys is 'forget unique keys whose jobs are all forgotten';
 
 -- on_conflict replace: overwrite a job that waits. False: it does not wait (any more), nothing was changed. One that moves from place to
 -- place is looked for again.

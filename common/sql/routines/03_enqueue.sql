@@ -29,11 +29,15 @@ comment on function longshore.json_fault is 'what is wrong with a JSON value by 
 
 -- Is this JSON number beyond the range of float8? (Too small is not: it is kept as it was written.)
 create or replace function longshore.exceeds_float8(p_number text) returns boolean language plpgsql immutable as $$
+declare
+  m text[];
 begin
   perform p_number::float8;
   return false;
 exception when numeric_value_out_of_range then
-  return p_number !~ '[eE]-';
+  -- it is far above 1 or far below: which, the place of its first digit that is not 0 tells, and the exponent
+  m := regexp_match(p_number, '^-?0*([0-9]*)(?:\.(0*)[0-9]*)?(?:[eE]([+-]?)0*([0-9]*))?$');
+  return coalesce(nullif(length(m[1]), 0), -length(m[2])) + coalesce((m[3] || '0' || left(m[4], 20))::numeric, 0) > 0;
 end $$;
 comment on function longshore.exceeds_float8 is 'is a JSON number too large for float8?';
 

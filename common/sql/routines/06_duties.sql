@@ -151,6 +151,8 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_has
 as $$
 declare
   v_pruned int;
+  v_kinds text[];
+  v_keys text[];
 begin
   if not pg_try_advisory_xact_lock(7814987) then return 0; end if; -- any number, the same in all programs
   with f as (
@@ -166,7 +168,7 @@ begin
        where k.state = any(p_states) limit p_n))
     returning id, lane, state
   ), j as (
-    delete from longshore.job_data where id = any(array(select id from f)) returning id, tags, meta, expires_at
+    delete from longshore.job_data where id = any(array(select id from f)) returning id, lane, unique_key, tags, meta, expires_at
   ), l as (
     delete from longshore.labels where (label, id) in
       (select x.label, j.id from j cross join lateral longshore.labels_of(j.tags, j.meta) x(label) where j.tags is not null or j.meta is not null)
@@ -181,7 +183,11 @@ begin
   ), t as (
     insert into longshore.tally (lane, state, n) select lane, state, -count(*) from f group by lane, state
   )
-  select count(*) into v_pruned from f;
+  select (select count(*) from f), array_agg(l.kind), array_agg(k.unique_key) into v_pruned, v_kinds, v_keys
+    from (select distinct lane, unique_key from j where unique_key is not null) k join longshore.lanes l using (lane);
+  if v_keys is not null then
+    perform longshore.forget_keys(v_kinds, v_keys);
+  end if;
   return v_pruned;
 end $$;
 comment on function longshore.prune_finished is 'forget finished jobs that are older than their queue keeps them';

@@ -43,11 +43,14 @@ begin
   end if;
   if j.state = 'blocked' then
     return query
-    select 'blocked', format('it waits for %s of the jobs that it comes after: %s', count(*),
-             string_agg(format('"%s" (job %s, %s)', i.task, i.id, i.state), ', ' order by e.nth) filter (where e.nth <= 5)
-             || case when count(*) > 5 then ' and others' else '' end), null::timestamptz
-      from (select w.parent, row_number() over (order by w.parent) nth from longshore.edges w where w.child = j.id) e
-     cross join lateral (select * from longshore.jobs o where o.id = e.parent offset 0) i;
+    select 'blocked', format('it waits for %s of the jobs that it comes after%s', count(*), coalesce(
+             ': ' || string_agg(format('"%s" (job %s, %s)', e.task, e.id, e.state), ', ' order by e.nth) filter (where e.named and e.nth <= 5)
+             || case when count(*) > count(*) filter (where e.named and e.nth <= 5) then ' and others' else '' end, ', in other queues')), null::timestamptz
+      from (select i.task, i.id, i.state, n.named, row_number() over (partition by n.named order by i.id) nth
+              from longshore.edges w
+             cross join lateral (select * from longshore.jobs o where o.id = w.parent offset 0) i
+             cross join lateral (select only_queues is null or i.queue = any(only_queues) as named) n
+             where w.child = j.id) e;
   end if;
   if j.state = 'available' and q.limited then
     if q.max_running is not null then

@@ -250,6 +250,10 @@ as $$
 declare
   v_lane int;
   v_round int;
+  v_key text;
+  v_kind text;
+  v_kinds text[] := '{}';
+  v_keys text[] := '{}';
 begin
   perform longshore.lock_jobs(p_ids, true);
   for id in select distinct i from unnest(p_ids) i order by i loop
@@ -272,6 +276,11 @@ begin
         perform longshore.end_waits(array[id], true);
       end if;
       perform longshore.tell('job.deleted', id, (select d.lane from longshore.job_data d where d.id = delete_jobs.id));
+      select d.unique_key, l.kind into v_key, v_kind from longshore.job_data d join longshore.lanes l using (lane) where d.id = delete_jobs.id;
+      if v_key is not null then
+        v_keys := v_keys || v_key;
+        v_kinds := v_kinds || v_kind;
+      end if;
       with j as (
         delete from longshore.job_data d where d.id = delete_jobs.id returning d.id, d.tags, d.meta, d.expires_at
       ), l as (
@@ -289,6 +298,9 @@ begin
     end if;
     return next;
   end loop;
+  if cardinality(v_keys) > 0 then
+    perform longshore.forget_keys(v_kinds, v_keys);
+  end if;
 end $$;
 comment on function longshore.delete_jobs is 'forget jobs that do not run';
 

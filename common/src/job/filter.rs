@@ -89,7 +89,10 @@ impl JobFilter {
         match field {
             "state" => {
                 let words = || JobState::ALL.map(JobState::word).join(", ");
-                self.states.push(JobState::from_word(value).ok_or_else(|| format!("must be one of {}, is \"{value}\"", words()))?);
+                let state = JobState::from_word(value).ok_or_else(|| format!("must be one of {}, is \"{value}\"", words()))?;
+                if !self.states.contains(&state) {
+                    self.states.push(state);
+                }
             }
             "queue" => self.queues.push(name_of(value)?),
             "kind" => self.kinds.push(name_of(value)?),
@@ -187,6 +190,9 @@ impl JobFilter {
     fn label(&mut self, label: String) -> Result<(), String> {
         if label.contains('\0') {
             return Err("must not contain NUL".to_owned());
+        }
+        if self.labels.contains(&label) {
+            return Ok(());
         }
         if self.labels.len() == MAX_LABELS {
             return Err(format!("at most {MAX_LABELS} tags and meta values can be asked for"));
@@ -295,7 +301,15 @@ mod tests {
         assert_eq!(pointers, expected, "{faults:#?}");
         assert_eq!(faults[1].1, "must be a text or an array of texts, is the number 7");
         assert!(faults[9].1.starts_with("is not a known field; allowed are state, "), "{faults:#?}");
-        let many = format!(r#"{{"tag": [{}]}}"#, vec!["\"t\""; 51].join(","));
-        assert_eq!(read(&many).1[0].0, "/filter/tag/50");
+        let tags = |number: fn(usize) -> usize| (0..51).map(|n| format!("\"t{}\"", number(n))).collect::<Vec<_>>().join(",");
+        assert_eq!(read(&format!(r#"{{"tag": [{}]}}"#, tags(|n| n))).1[0].0, "/filter/tag/50");
+        assert!(read(&format!(r#"{{"tag": [{}]}}"#, tags(|n| n % 50))).1.is_empty());
+    }
+
+    #[test]
+    fn what_is_said_twice_counts_once() {
+        let twice = r#"{"state": ["failed", "running", "failed"], "tag": ["x", "y", "x"], "meta.n": 7}"#;
+        let once = r#"{"state": ["failed", "running"], "tag": ["x", "y"], "meta.n": 7}"#;
+        assert_eq!(read(twice), read(once));
     }
 }

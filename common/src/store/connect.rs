@@ -121,6 +121,13 @@ impl Target {
         format!("{}/{}", hosts.collect::<Vec<_>>().join(","), self.config.get_dbname().or(self.config.get_user()).unwrap_or("postgres"))
     }
 
+    /// How long a connection may take until it can be used. What the URL allows ends with the connection to a host, which may then be
+    /// silent.
+    pub(super) fn time_to_connect(&self) -> Duration {
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX);
+        self.config.get_connect_timeout().map_or(CONNECT_TIMEOUT, |each| each.saturating_mul(hosts).max(CONNECT_TIMEOUT))
+    }
+
     pub(super) fn tls(&self) -> Result<MakeRustlsConnect, SettingError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())

@@ -18,6 +18,10 @@ use crate::job::{Call, JobFilter, JobState};
 /// Share of a statement's time that a search for jobs has.
 const TO_SEARCH: f64 = 0.8;
 
+/// Prepared statements that a connection may have before one more text that was put together. Preparing takes ten times as long as
+/// running a short list, so they are kept; each costs the server some 50 KB, so not all that there ever were.
+const MOST_KEPT: usize = 200;
+
 type Param = Box<dyn ToSql + Sync + Send>;
 
 /// A statement that was put together, with its parameters.
@@ -114,6 +118,10 @@ impl Store {
             let failed = |error: tokio_postgres::Error| StoreError::from_postgres(what, &error);
             let connection = self.connection(what).await?;
             let rows = async {
+                // texts are as many as filters: who keeps too many forgets them all
+                if connection.statement_cache.size() >= MOST_KEPT {
+                    connection.statement_cache.clear();
+                }
                 let prepared = connection.prepare_cached(&selection.text).await.map_err(failed)?;
                 connection.query(&prepared, &params).await.map_err(failed)
             };

@@ -134,6 +134,14 @@ impl Waker {
     }
 }
 
+/// Waits for a server that may take what it is sent, and say nothing.
+async fn within<T>(time: Duration, what: &'static str, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(time, answer).await {
+        Ok(answered) => answered.map_err(|error| StoreError::from_postgres(what, &error)),
+        Err(_) => Err(StoreError::Unavailable { what, source: super::Away::silent(time) }),
+    }
+}
+
 /// After so many failures in a row, within a few seconds, it is no passing trouble.
 const FAILURES_TO_TELL: u32 = 4;
 
@@ -179,15 +187,15 @@ impl Store {
         let listen = format!("listen {}", channel.name());
         let listening = client.batch_execute(&listen);
         tokio::pin!(listening);
-        loop {
-            tokio::select! {
-                result = &mut listening => {
-                    result.map_err(|error| StoreError::from_postgres("listen for notifications", &error))?;
-                    break;
+        let listening = async {
+            loop {
+                tokio::select! {
+                    result = &mut listening => return result,
+                    message = messages.next() => if message.is_none() { return Ok(()) },
                 }
-                message = messages.next() => if message.is_none() { break },
             }
-        }
+        };
+        within(self.0.timeout, "listen for notifications", listening).await?;
         if *failures >= FAILURES_TO_TELL {
             tracing::info!(database = self.0.direct.shown(), "listening for notifications again");
         }
@@ -218,7 +226,8 @@ impl Store {
     ) -> Result<(Client, impl futures_util::Stream<Item = Result<AsyncMessage, tokio_postgres::Error>> + Unpin + Send + use<>), StoreError> {
         let what = "connect";
         let tls = self.0.direct.tls().map_err(|error| StoreError::Unavailable { what, source: super::Away::new(super::Cause::Other, error.0) })?;
-        let (client, mut connection) = self.0.direct.config.connect(tls).await.map_err(|error| StoreError::from_postgres(what, &error))?;
+        let connected = within(self.0.direct.time_to_connect(), what, self.0.direct.config.connect(tls)).await;
+        let (client, mut connection) = connected?;
         Ok((client, stream::poll_fn(move |context| connection.poll_message(context))))
     }
 }

@@ -1,7 +1,11 @@
 //! Schedules: set up, read, and fired. Whoever fires one holds its row's lock from looking at the due time to the commit that has
 //! both its jobs and the next due time: so each due time is used once, whoever dies when, and by the database's clock alone.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -36,6 +40,9 @@ const BATCH: i64 = 100;
 const MOST_CAUGHT_UP: usize = 1000;
 /// A due time that is later than that was missed.
 const MISSED: SignedDuration = SignedDuration::from_secs(10);
+
+/// How long a schedule that this program cannot read is left alone, unless it is changed.
+const LEFT_ALONE: Duration = Duration::from_mins(10);
 
 /// A schedule, as it is shown.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,6 +80,32 @@ pub struct Fired {
     pub schedules: usize,
     /// Queues that got work.
     pub queues: BTreeSet<QueueName>,
+}
+
+/// Schedules that this program cannot read, since another version of it, or one with other time zones, wrote them: by name and
+/// what is set, and since when. Their rows stay as they are, due, for those who can.
+#[derive(Debug, Default)]
+pub(super) struct Unreadable(Mutex<HashMap<(String, String), Instant>>);
+
+impl Unreadable {
+    /// Names, and what is set for them, as the statements leave them out.
+    fn left_alone(&self) -> (Vec<String>, Vec<String>) {
+        let mut all = self.0.lock().expect("no panic while held");
+        all.retain(|_, since| since.elapsed() < LEFT_ALONE);
+        all.keys().cloned().unzip()
+    }
+
+    /// Leaves one alone from now on, and says so.
+    fn leave(&self, row: &tokio_postgres::Row, error: &StoreError) {
+        let name: String = row.get(1);
+        tracing::warn!(
+            schedule = name,
+            error = log::chain(error),
+            help = "if no program of another version runs, set the schedule up again",
+            "a schedule is due that this program cannot read: it is left to programs that can, and looked at again in ten minutes, or when it is changed"
+        );
+        self.0.lock().expect("no panic while held").insert((name, row.get(11)), Instant::now());
+    }
 }
 
 /// A schedule that is due, under its row's lock.
@@ -160,12 +193,13 @@ impl Store {
         Ok(Some(std::iter::successors(first, |at| rule.next_after(*at)).take(n).collect()))
     }
 
-    /// How long until a schedule is due; `None`: none is ever.
+    /// How long until a schedule is due that this program can read; `None`: none is ever.
     ///
     /// # Errors
     /// Where the database is away.
     pub async fn next_schedule_in(&self) -> Result<Option<Duration>, StoreError> {
-        let seconds: Option<f64> = match self.query_one(NEXT, &[]).await {
+        let (names, settings) = self.0.unreadable.left_alone();
+        let seconds: Option<f64> = match self.query_one(NEXT, &[&names, &settings]).await {
             // the schema of the version before knows no schedules
             Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => None,
             row => row?.get(0),
@@ -201,7 +235,47 @@ impl Store {
 
     async fn fire(&self, name: Option<&str>) -> Result<Fired, StoreError> {
         let transaction = self.begin().await?;
-        end(fire_on(&transaction, name).await, transaction).await
+        end(self.fire_on(&transaction, name).await, transaction).await
+    }
+
+    async fn fire_on(&self, transaction: &OpenTransaction, name: Option<&str>) -> Result<Fired, StoreError> {
+        let (names, settings) = self.0.unreadable.left_alone();
+        let rows = transaction.query(DUE, &[&BATCH, &name, &names, &settings]).await?;
+        let Some(now) = rows.first().map(|row| row.get::<_, Timestamp>(0)) else { return Ok(Fired::default()) };
+        let (mut names, mut nexts, mut lasts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut jobs, mut ticks) = (Vec::new(), Vec::new());
+        for row in &rows {
+            let due = match due(row) {
+                Ok(due) => due,
+                Err(error) => {
+                    self.0.unreadable.leave(row, &error);
+                    continue;
+                }
+            };
+            let times = due.times(now);
+            names.push(due.name.clone());
+            nexts.push(next(&due.rule, due.next_run_at, now));
+            lasts.push(times.last().copied());
+            for time in times {
+                jobs.push(due.job.clone());
+                ticks.push((due.name.clone(), time));
+            }
+        }
+        if names.is_empty() {
+            return Ok(Fired::default());
+        }
+        let enqueued = transaction.enqueue(&jobs, &Origin::default()).await?;
+        let (mut ids, mut schedules, mut times) = (Vec::new(), Vec::new(), Vec::new());
+        for (enqueued, (schedule, time)) in enqueued.iter().zip(ticks) {
+            if let Enqueued::New { id, .. } = enqueued {
+                ids.push(*id);
+                schedules.push(schedule);
+                times.push(Some(time));
+            }
+        }
+        transaction.query(MARK, &[&ids, &schedules, &times]).await?;
+        transaction.query(FIRED, &[&names, &nexts, &lasts]).await?;
+        Ok(Fired { schedules: names.len(), queues: jobs.into_iter().map(|job| job.queue).collect() })
     }
 
     /// What it enqueues is refused: this due time goes by, and somebody should know why.
@@ -209,10 +283,11 @@ impl Store {
         tracing::warn!(schedule = name, error = log::chain(error), "a schedule is due, but its job was refused: nothing is enqueued until it is due again");
         let transaction = self.begin().await?;
         let passed = async {
-            let rows = transaction.query(DUE, &[&1_i64, &name]).await?;
-            let Some(row) = rows.first() else { return Ok(()) };
-            let now: Timestamp = row.get(0);
-            let next = rule(row).ok().and_then(|rule| next(&rule, row.get(7), now));
+            let (names, settings) = self.0.unreadable.left_alone();
+            let rows = transaction.query(DUE, &[&1_i64, &name, &names, &settings]).await?;
+            // gone, changed meanwhile, or somebody else has it
+            let Some((row, Ok(rule))) = rows.first().map(|row| (row, rule(row))) else { return Ok(()) };
+            let next = next(&rule, row.get(7), row.get(0));
             transaction.query(FIRED, &[&[name].as_slice(), &[next].as_slice(), &[None::<Timestamp>].as_slice()]).await?;
             Ok(())
         };
@@ -230,36 +305,6 @@ async fn end<T>(result: Result<T, StoreError>, transaction: OpenTransaction) -> 
             Err(error)
         }
     }
-}
-
-async fn fire_on(transaction: &OpenTransaction, name: Option<&str>) -> Result<Fired, StoreError> {
-    let rows = transaction.query(DUE, &[&BATCH, &name]).await?;
-    let Some(now) = rows.first().map(|row| row.get::<_, Timestamp>(0)) else { return Ok(Fired::default()) };
-    let (mut names, mut nexts, mut lasts) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut jobs, mut ticks) = (Vec::new(), Vec::new());
-    for row in &rows {
-        let due = due(row)?;
-        let times = due.times(now);
-        names.push(due.name.clone());
-        nexts.push(next(&due.rule, due.next_run_at, now));
-        lasts.push(times.last().copied());
-        for time in times {
-            jobs.push(due.job.clone());
-            ticks.push((due.name.clone(), time));
-        }
-    }
-    let enqueued = transaction.enqueue(&jobs, &Origin::default()).await?;
-    let (mut ids, mut schedules, mut times) = (Vec::new(), Vec::new(), Vec::new());
-    for (enqueued, (schedule, time)) in enqueued.iter().zip(ticks) {
-        if let Enqueued::New { id, .. } = enqueued {
-            ids.push(*id);
-            schedules.push(schedule);
-            times.push(Some(time));
-        }
-    }
-    transaction.query(MARK, &[&ids, &schedules, &times]).await?;
-    transaction.query(FIRED, &[&names, &nexts, &lasts]).await?;
-    Ok(Fired { schedules: names.len(), queues: jobs.into_iter().map(|job| job.queue).collect() })
 }
 
 impl Due {
