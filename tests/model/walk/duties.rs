@@ -49,7 +49,7 @@ impl Walk<'_> {
     pub(super) async fn expire(&mut self) -> Walked {
         let looked_at = self.store.expire(1000).await.expect("expire");
         let over: Vec<i64> = self.model.jobs.iter_mut().filter_map(|(id, job)| job.expire().then_some(*id)).collect();
-        prop_assert!(usize::try_from(looked_at).is_ok_and(|n| n >= over.len()), "{} are over, {} were looked at", over.len(), looked_at);
+        prop_assert!(usize::try_from(looked_at).is_ok_and(|n| n >= over.len()), "{} are over, {looked_at} were looked at", over.len());
         self.touched.extend(over);
         Ok(())
     }
