@@ -88,7 +88,7 @@ async fn a_process_that_is_frozen_while_it_fires_holds_nobody_up_for_long() {
     let due = include_str!("../../common/sql/schedules/due.sql");
     eventually("it has looked", SOON, async || {
         frozen.batch_execute("rollback; begin").await.expect("begun");
-        let rows = frozen.query(due, &[&100_i64, &None::<String>]).await.expect("look");
+        let rows = frozen.query(due, &[&100_i64, &None::<String>, &Vec::<String>::new(), &Vec::<String>::new()]).await.expect("look");
         if rows.len() == 1 { Ok(()) } else { Err(rows.len()) }
     })
     .await;

@@ -70,6 +70,12 @@ async fn a_job_is_leased_extended_and_completed() {
         let refused = api.post(&format!("/v1/jobs/{id}/{end}"), body.to_string()).await;
         problem(&refused, 409, &[], "this lease of job");
     }
+    // a result that is too long to be kept is a success all the same
+    let long = api.enqueue(r#"{"kind": "k"}"#).await;
+    let token = lease(&api, json!({})).await[0]["lease"].clone();
+    let done = call(&api, &format!("/v1/jobs/{long}/complete"), json!({"lease": token, "result": "x".repeat(5 << 20)}), 200).await;
+    assert_eq!((&done["state"], &done["result"]["bytes"]), (&json!("succeeded"), &json!((5 << 20) + 2)));
+    let token = &job["lease"];
     call(&api, "/v1/jobs/999/complete", json!({"lease": "1"}), 404).await;
     assert_eq!(call(&api, "/v1/leases/heartbeat", json!({"leases": [{"id": id, "lease": token}]}), 200).await["lost"], json!([id]));
     finish(api).await;

@@ -147,9 +147,9 @@ impl LeaseRoutes {
 
     /// Report success
     ///
-    /// May be repeated under the same lease. Scope: `work`.
+    /// May be repeated under the same lease. A result of more than 1 MiB is not kept, and the job has succeeded all the same. Scope: `work`.
     #[oai(path = "/v1/jobs/:id/complete", method = "post")]
-    async fn complete(&self, caller: Caller<Work>, id: Path<String>, body: JsonBody<openapi::Complete>) -> Result<Output<JobView>, Refusal<Changing>> {
+    async fn complete(&self, caller: Caller<Work>, id: Path<String>, body: LargeBody<openapi::Complete>) -> Result<Output<JobView>, Refusal<Changing>> {
         Ok(self.end(&caller, &id.0, Ending::Complete, body).await?)
     }
 
@@ -172,10 +172,17 @@ impl LeaseRoutes {
 }
 
 impl LeaseRoutes {
-    async fn end<T: openapi::Schema + Send>(&self, caller: &Access, id: &str, ending: Ending, body: JsonBody<T>) -> Result<Output<JobView>, ApiError> {
+    async fn end<T: openapi::Schema + Send, const LARGE: bool>(
+        &self,
+        caller: &Access,
+        id: &str,
+        ending: Ending,
+        body: JsonBody<T, LARGE>,
+    ) -> Result<Output<JobView>, ApiError> {
         let state = &*self.0;
         let number = job_id(id)?;
-        let (text, _held_until_answered) = state.lease_bodies.read(body.body, body.declared, body::MAX_JOB_BODY).await?;
+        let (text, _held_until_answered) =
+            state.lease_bodies.read(body.body, body.declared, if LARGE { body::MAX_BATCH_BODY } else { body::MAX_JOB_BODY }).await?;
         let report = ending.parse(number, &text).map_err(ApiError::from)?;
         let store = state.store()?;
         if self.outside(caller, [number].into_iter()).await?.contains(&number) {
