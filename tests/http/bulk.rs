@@ -172,7 +172,7 @@ async fn what_is_not_a_call() {
             ("{}", &["/filter"][..]),
             (r#"{"filter": {}}"#, &["/filter"]),
             (r#"{"filter": null, "all": false}"#, &["/filter"]),
-            (r#"{"filter": {"queue": null}}"#, &["/filter"]),
+            (r#"{"filter": {"queue": null}}"#, &["/filter/queue"]),
             (r#"{"filter": []}"#, &["/filter"]),
             (r#"{"filter": "state=failed"}"#, &["/filter"]),
             (r#"{"all": "yes"}"#, &["/all"]),
