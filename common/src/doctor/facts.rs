@@ -130,7 +130,7 @@ pub struct Locker {
     pub waiting: i64,
     /// For how long the first of them has.
     pub waited: f64,
-    /// Whether a table of the schema cannot be read now, by this one's fault or another's.
+    /// Whether a table of the schema cannot be read, and could not for two seconds, by this one's fault or another's.
     pub barred: bool,
 }
 

@@ -7,9 +7,9 @@ const WAITED: f64 = 2.0;
 /// Seconds after which a table that is locked is told, though nobody happens to wait.
 const HELD: f64 = 10.0;
 
-/// Whether it hurts.
+/// Whether it hurts: also at once where nobody can read a table, since that was looked at for longer than a moment.
 fn hurts(locker: &Locker) -> bool {
-    locker.waiting > 0 && locker.waited >= WAITED || locker.tables.is_some() && locker.age.unwrap_or(0.0) >= HELD
+    locker.waiting > 0 && locker.waited >= WAITED || locker.tables.is_some() && (locker.barred || locker.age.unwrap_or(0.0) >= HELD)
 }
 
 /// Locks that others wait for.
@@ -51,11 +51,12 @@ mod tests {
     #[test]
     fn a_moment_is_nothing() {
         let mut facts = samples::facts();
-        for (tables, age, waiting, waited, level) in [
-            (None, 1000.0, 1, WAITED - 0.1, Level::Ok),
-            (None, 0.5, 1, WAITED, Level::Fail),
-            (Some("ready"), HELD - 0.1, 3, WAITED - 0.1, Level::Ok),
-            (Some("ready"), HELD, 0, 0.0, Level::Fail),
+        for (tables, age, waiting, waited, barred, level) in [
+            (None, 1000.0, 1, WAITED - 0.1, true, Level::Ok),
+            (None, 0.5, 1, WAITED, false, Level::Fail),
+            (Some("ready"), HELD - 0.1, 3, WAITED - 0.1, false, Level::Ok),
+            (Some("ready"), HELD, 0, 0.0, false, Level::Fail),
+            (Some("ready"), 2.5, 0, 0.0, true, Level::Fail),
         ] {
             facts.lockers = vec![Locker {
                 pid: Some(7),
@@ -67,7 +68,7 @@ mod tests {
                 tables: tables.map(str::to_owned),
                 waiting,
                 waited,
-                barred: false,
+                barred,
             }];
             assert_eq!(judge(&facts).level, level, "{:?}", facts.lockers);
         }

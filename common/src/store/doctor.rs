@@ -31,6 +31,9 @@ const TELL: Statement = statement!("notify", "watch/tell.sql");
 const CHANNEL: &str = "longshore_doctor";
 /// A notification arrives within milliseconds, or never.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(2);
+/// Who truncates or alters a table is through in a moment: so often, and after so long, those who lock it are looked at again.
+const LOOKS: u32 = 9;
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// `insufficient_privilege`.
 const MAY_NOT: &str = "42501";
 
@@ -51,7 +54,14 @@ impl Store {
         let server = server(&self.query_one(SERVER, &[]).await?)?;
         let connections = read(&self.query(CONNECTIONS, &[]).await?, sessions)?;
         let holders = read(&self.query(HOLDERS, &[]).await?, holder)?;
-        let lockers = read(&self.query(LOCKS, &[]).await?, locker)?;
+        let mut lockers = read(&self.query(LOCKS, &[]).await?, locker)?;
+        for _ in 0..LOOKS {
+            if !lockers.iter().any(|locker| locker.barred) {
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+            lockers = read(&self.query(LOCKS, &[]).await?, locker)?;
+        }
         let slots = read(&self.query(SLOTS, &[]).await?, slot)?;
         let wal_bytes = seen(self.query_one(WAL, &[]).await)?.map(|row| field(&row, "bytes", "pg_wal", 0)).transpose()?;
         if lockers.iter().any(|locker| locker.barred) {
