@@ -35,7 +35,7 @@ async fn a_table_that_somebody_has_locked() {
     place.run(&end).await;
     place.is_quiet().await;
     // one that nobody needs just now: told at the first look, since what cannot be read was not looked at
-    let (client, _) = place.by_hand("begin; lock table longshore.api_keys in access exclusive mode").await;
+    let (client, _) = place.by_hand("begin; lock table longshore.keys in access exclusive mode").await;
     assert_eq!(place.doctor().await.of_level("fail"), ["locks"]);
     client.batch_execute("commit").await.expect("unlock");
     place.is_quiet().await;
