@@ -134,9 +134,10 @@ mod tests {
 
     #[test]
     fn every_fault_is_told() {
-        for text in ["{}", r#"{"filter": {}}"#, r#"{"filter": null}"#, r#"{"filter": {"queue": null}}"#, r#"{"filter": {}, "all": false}"#] {
+        for text in ["{}", r#"{"filter": {}}"#, r#"{"filter": null}"#, r#"{"filter": {}, "all": false}"#] {
             assert_eq!(faults(text, Call::Cancel), ["/filter"], "{text}");
         }
+        assert_eq!(faults(r#"{"filter": {"queue": null}}"#, Call::Cancel), ["/filter/queue"]);
         assert_eq!(faults("[]", Call::Cancel), [""]);
         assert_eq!(faults(r#"{"filter": [], "all": 1, "dry_run": "yes", "rate": {}}"#, Call::Cancel), ["/filter", "/all", "/dry_run", "/rate"]);
         let rates = [
