@@ -290,7 +290,7 @@ impl ApiError {
                 match source.cause {
                     AwayCause::Silent => "the database did not answer in time; it is not known whether it will",
                     AwayCause::PoolInUse => "all connections to the database are in use",
-                    AwayCause::Locked => "somebody's open transaction in the database holds what this needs: nothing was done; `longshore doctor` names it",
+                    AwayCause::Locked => "somebody's open transaction in the database holds what this needs; `longshore doctor` names it",
                     _ => "the database is away",
                 }
                 .into(),

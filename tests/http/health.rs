@@ -77,7 +77,7 @@ async fn what_somebody_holds_is_said_to_be_held() {
     api.sql.batch_execute("begin; select longshore.enqueue('slow', queue => 'held')").await.expect("enqueue");
     let refused = api.post("/v1/jobs", r#"{"kind": "other", "queue": "held"}"#).await;
     let said = problem(&refused, 503, &[], "the queue's row is held");
-    assert_eq!(said["detail"], "somebody's open transaction in the database holds what this needs: nothing was done; `longshore doctor` names it");
+    assert_eq!(said["detail"], "somebody's open transaction in the database holds what this needs; `longshore doctor` names it");
     assert_eq!(api.get("/readyz").await.status, 200, "the database is there");
     api.sql.batch_execute("rollback").await.expect("roll back");
     api.enqueue(r#"{"kind": "other", "queue": "held"}"#).await;

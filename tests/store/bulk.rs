@@ -179,6 +179,23 @@ async fn one_batch_is_done_however_late_it_is() {
 }
 
 #[tokio::test]
+async fn what_was_done_before_somebody_held_it_up_is_told() {
+    let f = Fixture::new().await;
+    f.run("select longshore.enqueue('echo') from generate_series(1, 600)").await;
+    let other = f.database.connect().await;
+    other.batch_execute("begin; select from longshore.ready where id = 550 for update").await.expect("held");
+    let hurried = longshore_common::store::Store::new(&crate::fixture::settings(f.database.url()), "test", Duration::from_secs(3)).expect("the URL is fine");
+    let done = hurried.bulk(&all(Call::Cancel), |_| ()).await.expect("the first batch");
+    assert_eq!((done.count, done.more, done.ended.len()), (500, true, 500));
+    let error = hurried.bulk(&all(Call::Cancel), |_| ()).await.expect_err("the first batch is held now");
+    assert!(error.is_locked(), "{error}");
+    other.batch_execute("rollback").await.expect("let go");
+    let done = hurried.bulk(&all(Call::Cancel), |_| ()).await.expect("the rest");
+    assert_eq!((done.count, done.more), (100, false));
+    f.assert_no_violations().await;
+}
+
+#[tokio::test]
 async fn what_waits_is_found_past_what_is_finished() {
     let f = Fixture::new().await;
     f.run("select longshore.enqueue('echo') from generate_series(1, 100); select longshore.enqueue('echo', delay => '1h') from generate_series(1, 100)").await;

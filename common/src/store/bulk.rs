@@ -76,10 +76,18 @@ impl Store {
             let ids: Vec<i64> = batch.iter().map(|candidate| candidate.id).collect();
             let run_ats: Vec<Timestamp> = (0..ids.len()).filter_map(|offset| due(number * BATCH + offset)).collect();
             let rows = match bulk.call {
-                Call::Cancel => self.again(CANCEL, &[&ids]).await?,
-                Call::Retry => self.again(RETRY, &[&ids, &run_ats]).await?,
-                Call::Delete => self.again(DELETE, &[&ids]).await?,
-                Call::Change => Vec::new(), // of many, there is none
+                Call::Cancel => self.again(CANCEL, &[&ids]).await,
+                Call::Retry => self.again(RETRY, &[&ids, &run_ats]).await,
+                Call::Delete => self.again(DELETE, &[&ids]).await,
+                Call::Change => Ok(Vec::new()), // of many, there is none
+            };
+            let rows = match rows {
+                // what was done is told; who repeats the call is told of the lock
+                Err(error) if number > 0 && error.is_locked() => {
+                    done.more = true;
+                    break;
+                }
+                rows => rows?,
             };
             for row in rows {
                 let (id, met): (i64, Option<&str>) = (row.get(0), row.get(1));

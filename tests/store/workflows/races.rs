@@ -21,6 +21,16 @@ async fn met<T>(f: &Fixture, other: &tokio::task::JoinHandle<T>) {
     .await;
 }
 
+/// Two statements, the first of which is committed when the second one waits for it, or is through.
+async fn one_after_the_other(f: &Fixture, first: &str, second: String) {
+    f.run(&format!("begin; {first}")).await;
+    let other = connect(f.database.url()).await;
+    let waits = tokio::spawn(async move { other.batch_execute(&second).await });
+    met(f, &waits).await;
+    f.run("commit").await;
+    waits.await.expect("no panic").expect("done");
+}
+
 /// A parent that ends while what comes after it is retried: whoever is second knows of the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_against_a_parent_that_ends() {
@@ -38,12 +48,7 @@ async fn a_retry_against_a_parent_that_ends() {
                 if whole { format!("select longshore.retry_workflow({id})") } else { format!("select longshore.retry_jobs(array[{}, {c}]::bigint[])", a.id) };
             let end = format!("select longshore.report(array[{}]::bigint[], array[{}]::bigint[], array['succeeded'])", b.id, b.lease);
             let (first, second) = if ends_first { (end, retry) } else { (retry, end) };
-            f.run(&format!("begin; {first}")).await;
-            let other = connect(f.database.url()).await;
-            let waits = tokio::spawn(async move { other.batch_execute(&second).await });
-            met(&f, &waits).await;
-            f.run("commit").await;
-            waits.await.expect("no panic").expect("done");
+            one_after_the_other(&f, &first, second).await;
             stands(&f, id, &[("a", "available"), ("b", "succeeded"), ("c", "blocked")]).await;
             report(&f, next(&f, worker, "a").await.lease, succeeded("1")).await;
             report(&f, next(&f, worker, "c").await.lease, succeeded("1")).await;
@@ -67,12 +72,7 @@ async fn a_retry_against_the_end_of_the_last_parent() {
         let retry = format!("select longshore.retry_jobs(array[{}]::bigint[])", a.id);
         let end = format!("select longshore.report(array[{}]::bigint[], array[{}]::bigint[], array['succeeded'])", b.id, b.lease);
         let (first, second) = if ends_first { (end, retry) } else { (retry, end) };
-        f.run(&format!("begin; {first}")).await;
-        let other = connect(f.database.url()).await;
-        let waits = tokio::spawn(async move { other.batch_execute(&second).await });
-        met(&f, &waits).await;
-        f.run("commit").await;
-        waits.await.expect("no panic").expect("done");
+        one_after_the_other(&f, &first, second).await;
         stands(&f, id, &[("a", "available"), ("b", "succeeded"), ("c", if ends_first { "available" } else { "blocked" })]).await;
         f.store.cancel_workflow(id).await.expect("cancel");
     }
