@@ -179,6 +179,11 @@ fn or_unnamed(name: &str) -> Cow<'_, str> {
     if name.is_empty() { "without a name".into() } else { name.into() }
 }
 
+/// Who a process of the database's is.
+fn session(pid: i32, user: Option<&str>, application: Option<&str>) -> String {
+    format!("pid {pid} (user {}, application {})", or_unnamed(user.unwrap_or_default()), or_unnamed(application.unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

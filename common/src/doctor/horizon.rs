@@ -1,7 +1,7 @@
 //! What keeps vacuum from removing dead rows, and the write-ahead log from being recycled: open transactions, prepared ones,
 //! replication slots, standbys.
 
-use super::{Facts, Faults, Finding, Holder, HolderSort, Level, lasting, or_unnamed, quoted, size};
+use super::{Facts, Faults, Finding, Holder, HolderSort, Level, lasting, or_unnamed, quoted, session, size};
 
 /// Seconds from which on an open transaction is told.
 const LONG: f64 = 60.0;
@@ -43,17 +43,15 @@ pub(super) fn transactions(facts: &Facts) -> Finding {
     let mut faults = Faults::new();
     for (level, holder) in told(facts, HolderSort::Transaction) {
         let pid = holder.pid.unwrap_or(0);
-        let text = |part: &Option<String>| or_unnamed(part.as_deref().unwrap_or_default()).into_owned();
         faults.add(
             level,
             format!(
-                "pid {pid} (user {}, application {}) has had a transaction open for {} and is {}{}; its last statement: {}",
-                text(&holder.user),
-                text(&holder.application),
+                "{} has had a transaction open for {} and is {}{}; its last statement: {}",
+                session(pid, holder.user.as_deref(), holder.application.as_deref()),
                 lasting(holder.age.unwrap_or(0.0)),
                 holder.state.as_deref().unwrap_or("at work"),
                 since(holder),
-                text(&holder.query),
+                or_unnamed(holder.query.as_deref().unwrap_or_default()),
             ),
             format!("end it: `select pg_terminate_backend({pid})`; for the next time: `alter system set idle_in_transaction_session_timeout = '1min'`"),
         );

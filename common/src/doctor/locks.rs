@@ -1,6 +1,6 @@
 //! Whoever holds up others: an open transaction that has locked what they need.
 
-use super::{Facts, Faults, Finding, Level, Locker, lasting, or_unnamed};
+use super::{Facts, Faults, Finding, Level, Locker, lasting, or_unnamed, session};
 
 /// Seconds after which a statement that waits is told: on a busy system they wait for milliseconds.
 const WAITED: f64 = 2.0;
@@ -27,16 +27,14 @@ pub(super) fn judge(facts: &Facts) -> Finding {
             faults.add(Level::Fail, format!("a prepared transaction {holds}{waiting}"), remedy);
             continue;
         };
-        let text = |part: &Option<String>| or_unnamed(part.as_deref().unwrap_or_default()).into_owned();
         faults.add(
             Level::Fail,
             format!(
-                "pid {pid} (user {}, application {}) {holds}, has had a transaction open for {} and is {}{waiting}; its last statement: {}",
-                text(&locker.user),
-                text(&locker.application),
+                "{} {holds}, has had a transaction open for {} and is {}{waiting}; its last statement: {}",
+                session(pid, locker.user.as_deref(), locker.application.as_deref()),
                 lasting(locker.age.unwrap_or(0.0)),
                 locker.state.as_deref().unwrap_or("at work"),
-                text(&locker.query),
+                or_unnamed(locker.query.as_deref().unwrap_or_default()),
             ),
             format!("end it: `select pg_terminate_backend({pid})`"),
         );
