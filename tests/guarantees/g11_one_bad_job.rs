@@ -131,7 +131,8 @@ fn unique(key: &str) -> Value {
 async fn whoever_wants_another_unique_key_does_not_wait() {
     let system = System::start().await;
     post(system.address, "/v1/jobs", &unique("first")).await; // else the transaction makes the kind, too
-    let holder = by_hand(&system, "begin; select longshore.enqueue('k', unique_key => 'K')").await;
+    let also = "select longshore.enqueue('k', unique_key => format('K %s %s', round, key)) from generate_series(0, 1) round, generate_series(0, 3) key";
+    let holder = by_hand(&system, &format!("begin; select longshore.enqueue('k', unique_key => 'K'); {also}")).await;
     let address = system.address;
     let mut insist = Vec::new();
     for _ in 0..20 {
@@ -146,15 +147,21 @@ async fn whoever_wants_another_unique_key_does_not_wait() {
         }));
     }
     eventually("they wait", SOON, async || system.count("pg_locks where not granted").await > 0).await;
-    // while those who insist are told, and come again
+    // the first who wants a key that is held delays those beside it, and shortly: several times, while another one waits once
     for round in 0..2 {
         let waits = tokio::spawn(async move { post(address, "/v1/jobs", &unique("K")).await });
-        for key in 0..5 {
+        let mut first = Vec::new();
+        for key in 0..4 {
+            first.push(tokio::spawn(async move { post(address, "/v1/jobs", &unique(&format!("K {round} {key}"))).await }));
+            eventually("a statement waits for it", SOON, async || system.count("pg_locks where not granted").await > 0).await;
             let answer = post(address, "/v1/jobs", &unique(&format!("other {round} {key}"))).await;
             assert_eq!(answer.status, 201, "{}", answer.text());
         }
-        assert!(!waits.is_finished(), "five others are through before one who waits for K is told");
+        assert!(!waits.is_finished(), "four others are through before one who waits for K is told");
         is_told(&waits.await.expect("no panic"));
+        for one in first {
+            is_told(&one.await.expect("no panic"));
+        }
     }
     holder.batch_execute("commit").await.expect("committed");
     let held: i64 = system.sql.query_one("select id from longshore.jobs where unique_key = 'K'", &[]).await.expect("one").get(0);

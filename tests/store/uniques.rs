@@ -65,6 +65,7 @@ async fn unique_means_unique_while_keys_are_forgotten() {
         let rule = if round % 2 == 0 { "kept" } else { "active" };
         let old = f.enqueue_one(with_key(&key, rule)).await;
         f.store.cancel(old).await.expect("it waits");
+        // each round they meet at another point
         let enqueue = || {
             let (store, job) = (f.store.clone(), with_key(&key, rule));
             tokio::spawn(async move {
